@@ -9,10 +9,10 @@ LOWEST := .venv-lowest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-types test-lowest soak fuzz bench scale check format clean
+.PHONY: help setup demo test test-types typescript-types test-typescript page check-page test-page screenshots test-lowest soak fuzz bench bench-all scale check format clean
 
 help: ## list what make can do
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,18 +31,26 @@ $(DEMO_STAMP): pyproject.toml
 
 STORE ?= folder
 BACKENDS ?= 1
-demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary BACKENDS=2)
-	$(BIN)/comfyledger demo --store $(STORE) --backends $(BACKENDS)
+demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary BACKENDS=2 KEEP=1)
+	$(BIN)/comfyledger demo --store $(STORE) --backends $(BACKENDS) $(if $(KEEP),--keep)
 
-test: $(STAMP) ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(STAMP) ## run all tests but those of the web page
+	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/page
+
+test-page: $(STAMP) ## test the web page in Chromium, with a real daemon and stand-ins (needs node for axe)
+	cd clients/page && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/page
+
+SHOTS ?= /tmp/comfyledger-screenshots
+screenshots: $(STAMP) ## take pictures of every view of the web page, and that of README (SHOTS=/tmp/comfyledger-screenshots)
+	$(BIN)/python tests/page/screenshots.py $(SHOTS) --readme
 
 test-lowest: ## install a wheel with the lowest versions allowed; run the main job outside the repository
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/support/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(LOWEST)/wheels .
 	wheel=$$(ls $(LOWEST)/wheels/comfyledger-*.whl) && $(LOWEST)/bin/python -m pip install --quiet \
-	  --disable-pip-version-check -c $(LOWEST)/constraints.txt "$$wheel[daemon,speed]"
+	  --disable-pip-version-check -c $(LOWEST)/constraints.txt "$$wheel[daemon,speed,video]"
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger config example | cmp - $(CURDIR)/config.toml
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger systemd print > $(CURDIR)/$(LOWEST)/units
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger demo
@@ -50,20 +58,37 @@ test-lowest: ## install a wheel with the lowest versions allowed; run the main j
 test-types: $(STAMP) ## make TypeScript types from the schemas and compile a program that uses them (needs node)
 	$(BIN)/python tests/types/check.py
 
+typescript-types: $(STAMP) ## write the TypeScript client's types anew after a change of the wire (needs node)
+	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python clients/typescript/generate.py
+
+test-typescript: $(STAMP) ## test the TypeScript client in Node and Chromium, over killed daemons (needs node)
+	$(BIN)/python tests/typescript/check.py
+
+page: ## build the web page into the daemon's package after a change of clients/page (needs node)
+	cd clients/page && npm ci --ignore-scripts --no-audit --no-fund && npm run -s check && npm run -s build
+
+check-page: ## prove that the committed page is what its sources give, and small enough (needs node)
+	cd clients/page && npm ci --ignore-scripts --no-audit --no-fund && npm run -s check && npm run -s check-bundle
+
 test-service: $(STAMP) ## test the service under a real systemd in a container (needs root and about two minutes)
 	$(BIN)/python tests/service/boot.py
 
 IMAGES ?= 2000
 EVERY_S ?= 2
-soak: $(STAMP) ## render many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
-	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
+soak: $(STAMP) ## render many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 BACKENDS=1 SEED=)
+	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) --backends $(BACKENDS) \
+		$(if $(SEED),--seed $(SEED))
 
 INPUTS ?= 1000000
 fuzz: $(STAMP) ## send hostile frames and HTTP requests to the server, and frames from ComfyUI (INPUTS=1000000 SEED=)
 	$(BIN)/python tests/fuzzing.py --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## run all benchmarks; docs/performance.md has results and aims
+bench: $(STAMP) ## run the benchmarks that take less than ten minutes; docs/performance.md has results and aims
 	$(BIN)/python benchmarks/run.py
+
+bench-all: $(STAMP) ## run all benchmarks
+	$(BIN)/python benchmarks/run.py --all
 
 scale: $(STAMP) ## measure commands that read 162,000 images: memory and time
 	$(BIN)/python tests/whole/scale.py

@@ -1,10 +1,9 @@
 """Ask for images and follow them to their stores: follow_a_batch.py REQUEST_ID USERNAME CHARACTER QUANTITY"""
 
 import asyncio
-import json
 import sys
 
-from comfyledger.client import Client
+from comfyledger.client import Client, events
 from comfyledger.wire import LoggedEvent
 
 
@@ -14,9 +13,10 @@ async def main(request_id: str, username: str, character: str, quantity: str) ->
             request_id=request_id, username=username, character=character, premade=True, quantity=int(quantity)
         )
         print("numbers", *batch.numbers, flush=True)
-        async for event in client.follow(batch.batch_id):
-            if isinstance(event, LoggedEvent) and event.kind == "image_uploaded":
-                print("stored", json.loads(bytes(event.data))["url"], flush=True)
+        async for event in client.follow(batch):
+            match event:
+                case LoggedEvent(data=events.ImageUploaded(url=url)):
+                    print("stored", url, flush=True)
         end = await client.get_batch(batch.batch_id)
         return 0 if end.stored == end.quantity else 1
 

@@ -25,6 +25,8 @@ settings.load_profile("patient")
 FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
 """What a developer has set for daemons, clients and accounts of their own means nothing to a test, nor does a proxy."""
 MEMORY = Path("/dev/shm")
+LONG = {"crash_images", "test_benchmarks.py", "test_decide_random.py", "test_engine_machine.py", "test_fuzz.py"}
+"""Beside `whole`, which has the longest tests."""
 ROOM_BYTES = 4 * 1024**3
 """Several times what all tests write."""
 
@@ -58,8 +60,8 @@ def keep_compiled_files() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first. They wait while the other worker computes, and none begins when the rest is done."""
-    items.sort(key=lambda item: "whole" not in item.path.parts)
+    """Long tests first. They wait while the other workers compute, and none begins when the rest is done."""
+    items.sort(key=lambda item: 0 if "whole" in item.path.parts else 1 if LONG & {*item.path.parts} else 2)
 
 
 def pytest_collectstart() -> None:

@@ -51,6 +51,7 @@ ASKED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("open_series", {"username": "a", "character": "b"}),
     ("get_batch", {"batch_id": "01JD0000000000000000ABCDEF"}),
     ("list_images", {"batch_id": "b", "state": "stored", "before": "b/1", "limit": 5}),
+    ("count_images", {"character": "a", "medium": "image", "rating_min": 3, "by": "state", "cursors_every": 7}),
     ("cancel", {"batch_id": "b", "images": [1, 2]}),
     ("subscribe", {"epoch": "e", "after": 3, "kinds": ["image_uploaded"], "progress": True}),
     ("read_log", {"after": 0, "limit": 5}),

@@ -8,135 +8,20 @@ import http
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from msgspec.structs import replace
+from websockets.asyncio.server import ServerConnection, serve
 
 from comfyledger import wire
-from comfyledger.client import Client, finding, link
+from comfyledger.client import Client, batch_states, finding, link
 from comfyledger.client.finding import find_daemon, find_state_dir, read_url
 from comfyledger.errors import Refused
+from support.answering_server import BATCH, AnsweringServer, accepted, batch_info, tell
 from support.waiting import until
-
-BATCH = "01JD0000000000000000000001"
-Answer = Callable[[dict[str, Any]], Any]
-
-
-def accepted(data: dict[str, Any]) -> wire.BatchAccepted:
-    return wire.BatchAccepted(BATCH, "e1", 1, 1, [1], ["Areg_opal-fever_image_1"])
-
-
-def batch_info(status: str) -> wire.BatchInfo:
-    return wire.BatchInfo(
-        *(BATCH, status, "", "Areg", "Opal Fever", False, "empty-image", "normal", "default", "r", 0, 1),
-        *(1, 0, 0, 1, 0, 0, 0),
-    )
-
-
-class AnsweringServer:
-    """A door of a few lines at a socket: a log in memory, subscriptions over it, and answers that a test replaces."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.events: list[str] = []
-        self.epoch = "e1"
-        self.token = "secret"
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[str] = []
-        self.answers: dict[str, Answer] = {"submit_batch": accepted, "get_batch": lambda _: batch_info("settled")}
-        self.silent: set[str] = set()
-        self.live: list[wire.Answer] = []
-        self.connections: set[ServerConnection] = set()
-        self.server: Server | None = None
-        self._grown = asyncio.Event()
-
-    async def start(self) -> None:
-        self.server = await unix_serve(self._speak, str(self.path), process_request=self._let_in, max_size=1_000_000)
-
-    async def stop(self) -> None:
-        if self.server is not None:
-            self.server.close()
-            await self.server.wait_closed()
-
-    async def drop(self) -> None:
-        """Cut every connection without a word."""
-        for connection in list(self.connections):
-            connection.transport.abort()
-        await until(lambda: not self.connections)
-
-    def happen(self, *kinds: str) -> None:
-        self.events += kinds
-        self._grown.set()
-        self._grown = asyncio.Event()
-
-    def requests(self, kind: str) -> list[dict[str, Any]]:
-        return [frame["data"] for frame in self.asked if frame["type"] == kind]
-
-    def _let_in(self, connection: ServerConnection, request: Any) -> Any:
-        self.headers.append(request.headers.get("Authorization", ""))
-        if self.headers[-1] != f"Bearer {self.token}":
-            return connection.respond(http.HTTPStatus.UNAUTHORIZED, "")
-        return None
-
-    async def _speak(self, connection: ServerConnection) -> None:
-        self.connections.add(connection)
-        cursors: dict[str, asyncio.Task[None]] = {}
-        try:
-            async for frame in connection:
-                if len(frame) > 200_000:
-                    refusal = wire.error_of(Refused("frame_too_large"))
-                    await connection.send(wire.frame("error", refusal).decode())
-                    continue
-                await self._reply(connection, json.loads(frame), cursors)
-        finally:
-            self.connections.discard(connection)
-            for cursor in cursors.values():
-                cursor.cancel()
-
-    async def _reply(
-        self, connection: ServerConnection, frame: dict[str, Any], cursors: dict[str, asyncio.Task[None]]
-    ) -> None:
-        self.asked.append(frame)
-        kind, number, data = frame["type"], frame["id"], frame["data"]
-        if kind in self.silent:
-            return
-        try:
-            answer = self._answer(kind, data, len(cursors))
-        except Refused as refusal:
-            await connection.send(wire.frame("error", wire.error_of(refusal), number).decode())
-            return
-        await connection.send(wire.frame("result", answer, number).decode())
-        if kind == "subscribe":
-            name, after = answer.subscription, data.get("after", 0)
-            cursors[name] = asyncio.create_task(self._read_log(connection, name, after))
-        if kind == "unsubscribe":
-            cursors[data["subscription"]].cancel()
-
-    def _answer(self, kind: str, data: dict[str, Any], cursors: int) -> Any:
-        if kind == "hello":
-            return wire.Welcome("comfyledger", "0", 1, data["client"], "l1", self.epoch, len(self.events))
-        if kind == "subscribe":
-            if data.get("after", 0) > 0 and data.get("epoch") != self.epoch:
-                raise Refused("epoch_changed")
-            return wire.Subscribed(f"s{cursors}", self.epoch, len(self.events))
-        if kind == "unsubscribe":
-            return wire.Unsubscribed(data["subscription"])
-        return self.answers[kind](data)
-
-    async def _read_log(self, connection: ServerConnection, name: str, after: int) -> None:
-        position = len(self.events) if after < 0 else after
-        for push in self.live:
-            await connection.send(wire.frame("progress", push).decode())
-        while True:
-            for kind in self.events[position:]:
-                position += 1
-                event = {"subscription": name, "epoch": self.epoch, "position": position, "kind": kind}
-                rest = {"at_ms": position, "stream": BATCH, "data": {"n": position}}
-                await connection.send(wire.frame("event", event | rest).decode())
-            await self._grown.wait()
 
 
 @pytest.fixture
@@ -159,11 +44,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "DELAY_MAX_S", 0.01)
     for name in ("COMFYLEDGER_URL", "COMFYLEDGER_TOKEN", "COMFYLEDGER_STATE_DIR"):
         monkeypatch.delenv(name, raising=False)
-
-
-def tell(state: Path, door: AnsweringServer) -> None:
-    (state / "door.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "socket": str(door.path)}))
-    (state / "token").write_text(door.token + "\n")
 
 
 async def submit(client: Client) -> wire.BatchAccepted:
@@ -430,6 +310,20 @@ async def test_a_refused_hello_is_said_at_once(door: AnsweringServer, state: Pat
     assert caught.value.code == "protocol_version"
 
 
+async def test_another_server_that_speaks_first_is_not_taken_for_a_daemon(tmp_path: Path) -> None:
+    """ComfyUI has a websocket under the same path."""
+
+    async def greet(connection: ServerConnection) -> None:
+        await connection.send('{"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 0}}}}')
+        await connection.wait_closed()
+
+    async with serve(greet, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        with pytest.raises(Refused, match="may be ComfyUI") as caught:
+            await Client(url, "secret").open()
+    assert (caught.value.code, "9831" in caught.value.hint) == ("protocol_version", True)
+
+
 # ---- asking
 
 
@@ -489,6 +383,25 @@ async def test_text_that_is_not_unicode_is_refused_before_it_is_sent(door: Answe
     assert not door.requests("get_batch")
 
 
+async def test_an_error_of_the_apps_callback_reaches_who_asked_and_nobody_else(
+    door: AnsweringServer, state: Path
+) -> None:
+    def fail(_: wire.Waiting) -> None:
+        raise ZeroDivisionError
+
+    door.silent = {"submit_batch", "open_series"}
+    async with Client(state_dir=state, on_waiting=fail) as client:
+        asking = asyncio.create_task(submit(client))
+        other = asyncio.create_task(client.open_series("Areg", "Opal Fever"))
+        await until(lambda: len(door.asked) == 3)
+        (connection,) = door.connections
+        await connection.send(wire.frame("waiting", wire.Waiting("x", "Why."), door.asked[1]["id"]).decode())
+        with pytest.raises(ZeroDivisionError):
+            await asking
+        await connection.send(wire.frame("result", wire.SeriesInfo("s", 1), door.asked[2]["id"]).decode())
+        assert (await other).next == 1
+
+
 # ---- broken connections
 
 
@@ -527,6 +440,25 @@ async def test_a_daemon_that_stays_away_is_not_running(door: AnsweringServer, st
     assert caught.value.code == "not_running"
 
 
+async def test_a_token_that_stays_refused_is_said_to_who_waits_for_ever(
+    door: AnsweringServer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "REFUSED_S", 0.05)
+    async with Client(state_dir=state, timeout_s=None) as client:
+        door.silent = {"get_batch"}
+        asking = asyncio.create_task(client.get_batch(BATCH))
+        reading = asyncio.create_task(take(client.subscribe(), 1))
+        await until(lambda: door.requests("get_batch") and door.requests("subscribe"))
+        door.token = "another"
+        await door.drop()
+        for waiting in (asking, reading):
+            with pytest.raises(Refused) as refused:
+                await waiting
+            assert (refused.value.code, str(state) in refused.value.hint) == ("unauthorized", True)
+        tell(state, door)
+        assert (await submit(client)).batch_id == BATCH
+
+
 @pytest.mark.parametrize("command", ["retry", "resume"])
 async def test_a_repeated_command_that_finds_nothing_to_do_was_done(
     door: AnsweringServer, state: Path, command: str
@@ -555,12 +487,18 @@ async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(
         assert (await submit(client)).batch_id == BATCH
 
 
-async def test_an_answer_that_cannot_be_read_is_said(door: AnsweringServer, state: Path) -> None:
+async def test_an_answer_that_cannot_be_read_is_said_and_ends_nothing_else(door: AnsweringServer, state: Path) -> None:
     door.answers["get_batch"] = lambda _: {"batch_id": 7}
-    async with Client(state_dir=state) as client:
+    door.happen("a")
+    async with Client(state_dir=state) as client, contextlib.aclosing(client.subscribe()) as events:
+        assert await take(events, 1) == [1]
         with pytest.raises(Refused) as caught:
             await client.get_batch(BATCH)
+        assert (await submit(client)).batch_id == BATCH
+        door.happen("b")
+        assert await take(events, 1) == [2]
     assert caught.value.code == "protocol_version"
+    assert len(door.requests("hello")) == 1
 
 
 # ---- following
@@ -661,8 +599,121 @@ async def test_a_batch_that_was_taken_up_again_is_followed_further(door: Answeri
         assert [event.position async for event in events] == [4]
 
 
+@pytest.mark.parametrize("batch", [BATCH, accepted({}), batch_info("open")], ids=lambda one: type(one).__name__)
+async def test_a_batch_is_named_by_its_id_or_by_an_answer(door: AnsweringServer, state: Path, batch: Any) -> None:
+    door.happen("batch_settled")
+    async with Client(state_dir=state) as client:
+        assert [event.kind async for event in client.follow(batch)] == ["batch_settled"]
+        assert (await client.wait(batch)).status == "settled"
+    assert {asked["batch_id"] for asked in door.requests("get_batch")} == {BATCH}
+
+
+async def test_who_waits_sees_the_batch_change_and_its_end(
+    door: AnsweringServer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_states, "BETWEEN_S", 0.01)
+    door.answers["get_batch"] = lambda _: replace(batch_info("open"), stored=0)
+    seen: list[tuple[str, int]] = []
+    async with Client(state_dir=state) as client:
+        waiting = asyncio.create_task(client.wait(BATCH, on_progress=lambda one: seen.append((one.status, one.stored))))
+        door.happen("batch_requested")
+        await until(lambda: seen == [("open", 0)])
+        door.answers["get_batch"] = lambda _: replace(batch_info("open"), stored=1)
+        door.happen("image_uploaded")
+        await until(lambda: len(seen) == 2)
+        door.answers["get_batch"] = lambda _: batch_info("settled")
+        door.happen("batch_settled")
+        assert await waiting == batch_info("settled")
+    assert seen == [("open", 0), ("open", 1), ("settled", 1)]
+
+
+async def test_a_batch_that_changes_fast_is_not_looked_at_each_time(door: AnsweringServer, state: Path) -> None:
+    def changes(_: dict[str, Any]) -> wire.BatchInfo:
+        door.happen("image_kept")
+        return batch_info("open")
+
+    door.answers["get_batch"] = changes
+    seen: list[str] = []
+    async with Client(state_dir=state) as client:
+        with pytest.raises(Refused, match="not settled"):
+            await client.wait(BATCH, timeout_s=0.3, on_progress=lambda one: seen.append(one.status))
+    assert seen == ["open"]
+
+
+@pytest.mark.parametrize("news", ["none", "always"])
+async def test_waiting_for_a_batch_has_an_end_and_ends_its_subscription(
+    door: AnsweringServer, state: Path, news: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_states, "BETWEEN_S", 0.01)
+    door.answers["get_batch"] = lambda _: batch_info("open")
+    more = (lambda _: door.happen("image_kept")) if news == "always" else None
+    door.happen("batch_requested")
+    async with Client(state_dir=state) as client:
+        with pytest.raises(Refused) as refused:
+            await client.wait(BATCH, timeout_s=0.2, on_progress=more)
+        assert (refused.value.code, "explain" in refused.value.hint) == ("timeout", True)
+        await until(lambda: door.requests("unsubscribe") == [{"subscription": "s0"}])
+
+
+async def test_a_limit_that_is_over_ends_the_waiting_although_there_is_news() -> None:
+    news = asyncio.Event()
+    news.set()
+    with pytest.raises(Refused, match="too late") as refused:
+        await batch_states._until_news(news, asyncio.get_running_loop().time() - 1, "too late")
+    assert refused.value.code == "timeout"
+
+
+async def test_an_error_of_the_callback_ends_the_waiting(door: AnsweringServer, state: Path) -> None:
+    door.answers["get_batch"] = lambda _: batch_info("open")
+    door.happen("batch_requested")
+    async with Client(state_dir=state) as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.wait(BATCH, on_progress=lambda _: 1 // 0)  # type: ignore[func-returns-value,arg-type,return-value]
+        await until(lambda: bool(door.requests("unsubscribe")))
+
+
 async def test_an_unknown_batch_is_not_followed_for_ever(door: AnsweringServer, state: Path) -> None:
     door.answers["get_batch"] = refuse("unknown_batch")
     async with Client(state_dir=state) as client:
-        with pytest.raises(Refused):
-            await client.wait("x")
+        for progress in (None, print):
+            with pytest.raises(Refused):
+                await client.wait("x", on_progress=progress)
+
+
+# ---- loops
+
+
+async def test_a_client_that_is_not_open_says_so_at_once(door: AnsweringServer, state: Path) -> None:
+    client = Client(state_dir=state, timeout_s=None)
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"not open|closed") as refused:
+            await submit(client)
+        assert refused.value.code == "not_running"
+        await client.close()
+        async with client:
+            assert (await submit(client)).batch_id == BATCH
+    assert len(door.requests("submit_batch")) == 2
+
+
+async def test_opening_an_open_client_changes_nothing(door: AnsweringServer, state: Path) -> None:
+    async with Client(state_dir=state) as client:
+        assert await client.open() is client
+        assert len(door.requests("hello")) == 1
+
+
+async def test_a_client_of_another_loop_says_so_at_once(door: AnsweringServer, state: Path) -> None:
+    async with Client(state_dir=state, timeout_s=None) as client:
+        for use in (client.open, client.close, client.server_info, lambda: client.wait(BATCH)):
+            with pytest.raises(Refused, match="another event loop") as refused:
+                await asyncio.to_thread(asyncio.run, use())
+            assert "SyncClient" in refused.value.hint
+        assert (await submit(client)).batch_id == BATCH
+
+
+async def test_a_client_whose_loop_has_ended_may_be_opened_in_another(door: AnsweringServer, state: Path) -> None:
+    client = Client(state_dir=state, timeout_s=5)
+    await asyncio.to_thread(asyncio.run, client.open())
+    await client.close()
+    await client.open()
+    assert (await submit(client)).batch_id == BATCH
+    await client.close()

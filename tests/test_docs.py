@@ -7,13 +7,14 @@ tests/whole/test_example.py.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import click
 import msgspec
@@ -24,6 +25,7 @@ import comfyledger_cloudinary.account
 from comfyledger import client, settings, wire, workflows
 from comfyledger.cli.base import EXIT_CODES
 from comfyledger.cli.main import cli
+from comfyledger.client.sync import SyncClient
 from comfyledger.core.events import KINDS, Event
 from comfyledger.core.naming.names import Templates, name_of, series_of
 from comfyledger.core.rows import ImageState, PromptState, UploadState
@@ -33,6 +35,7 @@ from comfyledger.wire.routes import ROUTES
 from comfyledger.wire.schema.json_schema import json_schema
 from support.documents import (
     ARCHITECTURE,
+    BACKENDS,
     CLI,
     CLIENT,
     CONFIG,
@@ -40,6 +43,7 @@ from support.documents import (
     EVENTS,
     GLOSSARY,
     HTTP,
+    METRICS,
     PROMISES,
     README,
     ROOT,
@@ -163,6 +167,7 @@ SHA256 = "478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"
 SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.Hello: wire.Hello("my-app"),
     wire.SubmitBatch: wire.SubmitBatch("r", "Areg", "Opal Fever", images=[wire.ImageAsked({"prompt": "x"}, 7)]),
+    wire.DescribeWorkflow: wire.DescribeWorkflow("text-to-image"),
     wire.CheckWorkflow: wire.CheckWorkflow({"1": {"class_type": "A", "inputs": {}}}, strict=True),
     wire.OpenSeries: wire.OpenSeries("Areg", "Opal Fever", premade=True),
     wire.GetBatch: wire.GetBatch("b"),
@@ -170,15 +175,20 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.GetImage: wire.GetImage("b/1"),
     wire.GetRecipe: wire.GetRecipe("b/1", graph=True),
     wire.ListImages: wire.ListImages(state="parked"),
+    wire.CountImages: wire.CountImages(username="Areg", by="state", cursors_every=100),
     wire.ListCharacters: wire.ListCharacters(before="opal-fever"),
     wire.AddInput: wire.AddInput("https://images.example/portrait.png"),
     wire.ListInputs: wire.ListInputs(before=f"1795377407458-{SHA256}"),
     wire.ForgetInput: wire.ForgetInput(f"sha256:{SHA256}", all_labels=True),
+    wire.AddBackend: wire.AddBackend("gpu-7", "http://gpu-7.example:8188", ["flux"], 60, 2),
+    wire.RemoveBackend: wire.RemoveBackend("gpu-7", move=True),
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),
+    wire.SetPriority: wire.SetPriority("b", "high"),
     wire.Recover: wire.Recover("old", dry_run=True),
     wire.Forget: wire.Forget(username="Areg", stores=True),
     wire.Pause: wire.Pause("user:Areg"),
+    wire.Move: wire.Move("backend:main"),
     wire.Resume: wire.Resume(),
     wire.Subscribe: wire.Subscribe(after=2, epoch="e", kinds=["image_kept"]),
     wire.Unsubscribe: wire.Unsubscribe("s1"),
@@ -187,6 +197,14 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.ServerInfo: wire.ServerInfo(),
     wire.SurveyStore: wire.SurveyStore("folder", cursor="c"),
     wire.RaiseSeries: wire.RaiseSeries("folder", [wire.SeriesFound("f", "s_", 57)]),
+    wire.AddWebhook: wire.AddWebhook("shop", "https://shop.example/hooks/images", ["batch_settled"]),
+    wire.RemoveWebhook: wire.RemoveWebhook("shop"),
+    wire.Review: wire.Review(["b/1"], "rejected", 2, forget=True, stores=True),
+    wire.ListWebhooks: wire.ListWebhooks(),
+    wire.TestWebhook: wire.TestWebhook("shop"),
+    wire.ListChecks: wire.ListChecks(),
+    wire.GetActivity: wire.GetActivity(1, 2, 600),
+    wire.ReplayWebhook: wire.ReplayWebhook("shop", since_position=7, dry_run=True),
 }
 
 
@@ -260,13 +278,16 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
     "ledger": (settings.LedgerFile, settings.LedgerFile()),
     "spool": (settings.Spool, settings.Spool()),
     "inputs": (settings.Inputs, settings.Inputs()),
+    "thumbnails": (settings.Thumbnails, settings.Thumbnails()),
     "naming": (settings.Naming, settings.Naming()),
     "limits": (settings.Limits, settings.Limits()),
     "scheduling": (settings.Scheduling, settings.Scheduling()),
+    "backends": (settings.Backends, settings.Backends()),
     "logging": (settings.Logging, settings.Logging()),
     "comfyui.main": (settings.ComfyUI, settings.ComfyUI()),
     "workflows.mine": (settings.Workflow, None),
     "characters.opal-fever": (settings.Character, None),
+    "webhooks.shop": (settings.Webhook, None),
 }
 MACHINE = {"door.unix_path", "door.unix_group", "state_dir", "ledger.path", "spool.path", "inputs.path"}
 """Keys whose default depends on the machine: they are shown, and not set."""
@@ -276,6 +297,7 @@ NOT_KEYS = {
     "ledger",
     "spool",
     "inputs",
+    "thumbnails",
     "naming",
     "limits",
     "logging",
@@ -284,7 +306,9 @@ NOT_KEYS = {
     "workflows",
     "characters",
     "plugins",
+    "webhooks",
     "scheduling",
+    "backends",
 }
 UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
 
@@ -324,7 +348,7 @@ def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
     for name, default in documented_keys().items():
         comment, is_set = shown[name]
         assert len(comment.split()) >= 4, f"{name} has no reason"
-        assert is_set != (name in MACHINE or name.startswith(("workflows.mine", "characters."))), name
+        assert is_set != (name in MACHINE or name.startswith(("workflows.mine", "characters.", "webhooks."))), name
         if is_set:
             value: Any = raw
             for part in name.split("."):
@@ -375,6 +399,25 @@ def test_the_readmes_python_is_the_example() -> None:
     assert [body for _, body in blocks(README, "python")] == [
         (ROOT / "examples" / "follow_a_batch.py").read_text("utf-8")
     ]
+
+
+def test_the_scaler_that_is_shown_is_the_example() -> None:
+    ((_, shown),) = blocks(BACKENDS, "python")
+    assert shown == (ROOT / "examples" / "scale_comfyuis.py").read_text("utf-8")
+
+
+def test_the_several_comfyuis_that_are_shown_can_be_configured(tmp_path: Path) -> None:
+    ((_, shown),) = blocks(BACKENDS, "toml")
+    path = tmp_path / "config.toml"
+    path.write_text(shown)
+    found = settings.load(path)
+    assert (list(found.comfyui), found.comfyui["big"].tags) == (["small", "big"], ("flux", "48gb"))
+    assert found.workflows["portrait"].needs == ("flux",)
+
+
+def test_every_metric_that_is_explained_exists() -> None:
+    known = set(re.findall(r"^\| `(comfyledger_\w+)`", METRICS, re.MULTILINE))
+    assert set(re.findall(r"comfyledger_\w+", BACKENDS)) <= known
 
 
 def test_the_readme_links_every_page() -> None:
@@ -491,11 +534,28 @@ def test_every_method_of_the_client_is_documented_with_its_signature() -> None:
     public["Client"] = signature(methods["__init__"])
     shown = {}
     for title in re.findall(r"^### (.+)$", CLIENT, re.MULTILINE):
-        ((_, body),) = blocks(section(CLIENT, title), "python")
+        (body,) = [body for mark, body in blocks(section(CLIENT, title), "python") if not mark]
         (node,) = ast.parse(body).body
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         shown[title] = signature(node)
     assert shown == public
+
+
+def public_names(kind: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+
+
+def test_both_clients_have_the_same_methods_with_the_same_signatures() -> None:
+    assert public_names(SyncClient).keys() == public_names(client.Client).keys()
+    for name, method in (public_names(client.Client) | {"__init__": client.Client.__init__}).items():
+        own = getattr(SyncClient, name)
+        if isinstance(method, property):
+            assert get_type_hints(own.fget) == get_type_hints(method.fget)
+            continue
+        assert inspect.signature(own) == inspect.signature(method), name
+        assert own.__doc__ or not method.__doc__, name
+        assert not inspect.iscoroutinefunction(own), name
+        assert not inspect.isasyncgenfunction(own), name
 
 
 def test_every_public_name_of_the_client_is_documented() -> None:
@@ -536,7 +596,7 @@ def test_every_test_that_is_named_stands_in_the_file_named_before_it(document: P
     file = ""
     for path, name in re.findall(r"\]\((?:\.\./)?(tests/[\w/]+\.py)\)|`(test_\w+)`", document.read_text("utf-8")):
         file = path or file
-        assert not name or name in functions(ROOT / file), f"{file} has no {name}"
+        assert not name or name in wire.REQUESTS or name in functions(ROOT / file), f"{file} has no {name}"
 
 
 def anchor(heading: str) -> str:

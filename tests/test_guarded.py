@@ -130,6 +130,44 @@ async def test_whatever_a_call_raises_becomes_a_fault_that_is_logged_and_counted
     assert [(one["event"], one["call"], one["store"]) for one in logs] == [("plugin.died", call, "main")]
 
 
+class Scaling:
+    def __init__(self, does: Callable[[], Any]) -> None:
+        self._does = does
+
+    def thumbnail_url(self, *_: Any) -> Any:
+        return self._does()
+
+
+@pytest.mark.parametrize("answer", ["", "https://res.example/a.webp"])
+def test_an_address_of_a_smaller_picture_is_passed_on(answer: str) -> None:
+    made = Guarded("main", Scaling(lambda: answer), {})  # type: ignore[arg-type]
+    assert made.thumbnail_url("u", "png", 256) == answer
+    assert store(lambda: answer)[0].thumbnail_url("u", "png", 256) == "", "a store may have no such method"
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        raising(ValueError("no")),
+        raising(SystemExit(3)),
+        lambda: None,
+        lambda: b"https://res.example/a",
+        lambda: "http://res.example/a",
+        lambda: "javascript:alert(1)",
+        lambda: "https://res.example/a b",
+        lambda: "https://res.example/\n",
+        lambda: "https://res.example/" + "x" * 3_000,
+    ],
+)
+def test_no_wrong_address_of_a_smaller_picture_is_passed_on(does: Callable[[], Any]) -> None:
+    died: dict[str, int] = {}
+    made = Guarded("main", Scaling(does), died)  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        assert [made.thumbnail_url("u", "png", 256) for _ in range(3)] == ["", "", ""]
+    assert died == {"thumbnail_url": 3}
+    assert len(logs) == 1, "an answer may have a thousand images"
+
+
 @pytest.mark.parametrize("call", ASKED)
 async def test_a_call_that_never_returns_ends_although_it_holds_on_to_its_task(
     monkeypatch: pytest.MonkeyPatch, call: str

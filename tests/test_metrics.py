@@ -14,6 +14,7 @@ import structlog
 
 from comfyledger.core.events import (
     KIND_OF,
+    BackendRemoved,
     BatchReopened,
     BatchRequested,
     BatchSettled,
@@ -28,11 +29,13 @@ from comfyledger.core.events import (
     ImageUploaded,
     LanePaused,
     PromptFailed,
+    PromptMoved,
     PromptSubmitting,
     StoreDropped,
     stream_of,
 )
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Row, row_id
+from comfyledger.core.scheduling.demand import Demanded, Need
 from comfyledger.core.scheduling.effects import FollowPrompt, SubmitPrompt
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
 from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreRef
@@ -40,7 +43,7 @@ from comfyledger.ledger.eventlog import Line, encode
 from comfyledger.ledger.observers import Committed, notify_observers
 from comfyledger.metrics import LAG_EVERY_S, Metrics
 from comfyledger.metrics.gauges import Now
-from comfyledger.wire import BackendInfo, BackendWork
+from comfyledger.wire import BackendInfo, BackendWork, WebhookInfo
 from comfyledger.workers.batch_log import BatchLog
 from support.documents import ROOT, rows
 
@@ -49,6 +52,7 @@ DOCUMENT = (ROOT / "docs" / "metrics.md").read_text("utf-8")
 ALERTS = (MONITORING / "comfyledger-alerts.yml").read_text("utf-8")
 DASHBOARD = (MONITORING / "comfyledger-dashboard.json").read_text("utf-8")
 
+HOOK = WebhookInfo("shop", "https://shop.example", [], "added", "dead", 7, behind=3, behind_s=61.5, owed=2)
 NAMED = tuple(ImageNamed(index, index, "f", f"s_{index}", 1) for index in (1, 2, 3))
 REQUESTED = BatchRequested(
     "b", "app", "r", "d", "Areg", "areg", "Opal", False, "f/s_", "w", "t", {}, NAMED,
@@ -150,6 +154,14 @@ def test_users_lanes_are_one_lane() -> None:
     assert value(metrics, "lane_pauses_total", lane="store/folder", cause="trouble") == 1
 
 
+def test_the_pauses_of_an_added_comfyui_go_with_it() -> None:
+    metrics = Metrics()
+    commit(metrics, LanePaused("backend/gpu-7", "trouble", "x"), LanePaused("backend/gpu-8", "person", ""))
+    commit(metrics, BackendRemoved("gpu-7", "expired"))
+    assert "gpu-7" not in metrics.page(Now()).decode()
+    assert value(metrics, "lane_pauses_total", lane="backend/gpu-8", cause="person") == 1
+
+
 def test_a_commit_is_measured_also_without_events() -> None:
     metrics = Metrics()
     commit(metrics, messages=7)
@@ -243,6 +255,22 @@ def test_the_oldest_owed_image_is_of_a_batch_that_owes_and_is_not_held() -> None
     assert [standing.why(lane) for lane in ("spool", "store/x", "store/y")] == ["full", "person", ""]
 
 
+def test_moves_are_counted_by_reason_each_from_0() -> None:
+    metrics = Metrics()
+    commit(metrics, PromptMoved("b", 1, 1, "main", "away"), PromptMoved("b", 2, 1, "main", "away"))
+    assert value(metrics, "prompts_moved_total", reason="away") == 2
+    assert value(metrics, "prompts_moved_total", reason="person") == 0
+
+
+def test_what_a_backend_has_done_and_has_left_is_shown() -> None:
+    work = BackendWork(2, images=7, busy_s=12.5, model_changes=3, strays=1, unfit=2)
+    page = Metrics().page(Now(backends=(BackendInfo("a", "u", connected=True, work=work),))).decode()
+    found = dict(re.findall(r'^comfyledger_comfyui_(\w+)\{backend="a"\} ([0-9.]+)$', page, re.MULTILINE))
+    wanted = {"busy_seconds_total": "12.5", "images_total": "7.0", "model_changes_total": "3.0"}
+    wanted |= {"strays": "1.0", "unfit": "2.0"}
+    assert {name: found[name] for name in wanted} == wanted
+
+
 def test_each_backend_has_its_places_and_its_runs_by_outcome() -> None:
     work = BackendWork(3, 1, 1, 4, {"finished": 7, "failed": 0}, 5.0)
     over = BackendWork(1, 1, 1)
@@ -258,6 +286,41 @@ def test_each_backend_has_its_places_and_its_runs_by_outcome() -> None:
         'comfyui_places{backend="b",state="free"}': "0.0",
         'comfyui_prompts_total{backend="a",outcome="finished"}': "7.0",
         'comfyui_prompts_total{backend="a",outcome="failed"}': "0.0",
+    }
+
+
+def test_tries_of_webhooks_are_counted_by_a_few_outcomes_whatever_an_endpoint_answers() -> None:
+    metrics = Metrics()
+    codes = {"delivered": 5, "http_503": 1, "http_599": 2, "http_422": 1, "http_302": 1, "http_101": 1, "busy": 1}
+    metrics.page(Now(webhooks=(HOOK,), deliveries={"shop": {**codes, "tls": 4}}))
+    outcomes = ("delivered", "http_5xx", "http_4xx", "http_3xx", "internal", "tls", "timeout")
+    found = [value(metrics, "webhook_deliveries_total", webhook="shop", outcome=one) for one in outcomes]
+    assert found == [5, 3, 1, 1, 2, 4, 0]
+    assert value(metrics, "webhook_deliveries_total", webhook="shop", outcome="http_503") is None
+
+
+def test_a_webhook_that_delivers_nothing_is_shown_with_what_waits() -> None:
+    metrics = Metrics()
+    metrics.page(Now(webhooks=(HOOK,)))
+    found = [value(metrics, f"webhook_{one}", webhook="shop") for one in ("lag_events", "lag_seconds", "put_aside")]
+    assert found == [3, 61.5, 2]
+    causes = {one: value(metrics, "webhook_paused", webhook="shop", cause=one) for one in ("dead", "gone", "paused")}
+    assert causes == {"dead": 1, "gone": 0, "paused": 0}
+
+
+def test_what_waits_is_shown_by_need_and_seconds_only_where_they_are_known() -> None:
+    demand = (
+        Demanded("48gb+flux", Need("", ("48gb", "flux")), 12, 2, 90.5, 2),
+        Demanded("any", Need("", ()), 3, 0, None, 1),
+    )
+    page = Metrics().page(Now(standing=OpenWorkSummary(demand=demand))).decode()
+    found = dict(re.findall(r"^comfyledger_((?:queued|backends)_\w+\{.*\}) ([0-9.]+)$", page, re.MULTILINE))
+    assert found == {
+        'queued_prompts{needs="48gb+flux"}': "12.0",
+        'queued_prompts{needs="any"}': "3.0",
+        'queued_seconds{needs="48gb+flux"}': "90.5",
+        'backends_wanted{needs="48gb+flux"}': "2.0",
+        'backends_wanted{needs="any"}': "1.0",
     }
 
 
@@ -301,9 +364,11 @@ def full() -> Metrics:
     """Metrics of which each has a sample."""
     metrics = Metrics()
     commit(metrics, REQUESTED, uploaded(1), LanePaused("spool", "trouble", "x"), rows=(image(1, "stored", 1),))
-    standing = OpenWorkSummary({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5)
+    demand = (Demanded("any", Need("", ()), 4, 1, 20.0, 1),)
+    standing = OpenWorkSummary({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5, demand=demand)
     backend = BackendInfo("main", "u", connected=True, work=BackendWork(2, ended={"finished": 1}))
     now = Now("1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": 1})
+    now = msgspec.structs.replace(now, webhooks=(HOOK,), deliveries={"shop": {"delivered": 1}})
     metrics.page(msgspec.structs.replace(now, removals={"inputs": 1}, input_uploads={"main": (2, 9)}))
     return metrics
 
@@ -367,6 +432,22 @@ def test_every_metric_of_the_dashboard_exists() -> None:
         for name, label in labels_asked(expression):
             known = families()[asked(name).pop()][1]
             assert label in {"instance", "job"} or f"`{label}`" in known, expression
+
+
+def test_the_dashboard_shows_what_each_comfyui_does_and_what_waits_for_them() -> None:
+    shown = {name for expression in expressions(json.loads(DASHBOARD)) for name in asked(expression)}
+    about = re.compile(r"comfyledger_(comfyui_(?!input)|queued_|backends_|prompts_moved)")
+    assert {name for name in families() if about.match(name)} - shown == set()
+
+
+def test_no_panel_of_the_dashboard_covers_another() -> None:
+    panels = json.loads(DASHBOARD)["panels"]
+    places = [panel["gridPos"] for panel in panels]
+    cells = [
+        (x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert len(panels) == len({panel["id"] for panel in panels})
 
 
 def alerts() -> dict[str, str]:

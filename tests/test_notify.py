@@ -154,7 +154,7 @@ def engine(oldest_job_s: float = 0.0, shortage: str = "") -> Any:
 
 def test_no_watchdog_message_is_sent_while_the_writer_is_stuck() -> None:
     there = engine(JOB_S_MAX - 0.1)
-    watchdog = Watchdog(Notifier(), there, [], 30.0)
+    watchdog = Watchdog(Notifier(), there, list, 30.0)
     assert watchdog.words()[0] == ALIVE, "a slow fsync is no reason"
     there.oldest_job_s = JOB_S_MAX
     with structlog.testing.capture_logs() as said:
@@ -167,7 +167,8 @@ def test_no_watchdog_message_is_sent_while_the_writer_is_stuck() -> None:
 def test_the_status_names_what_is_open_and_every_lane_that_stands_still() -> None:
     there = engine(shortage="The ledger's disk is full.")
     there.owed.apply([LaneRow("backend/main", code="not_reached"), LaneRow(EVERYTHING, person=True)], 0)
-    lanes = lanes_of(load(None))
+    settings = load(None)
+    lanes = lanes_of(settings.comfyui, settings.stores)
     assert lanes == ["everything", "backend/main", "store/folder"]
     assert status_of(there, lanes) == (
         "0 batches open, 0 prompts, 0 uploads; paused: everything; in trouble: backend/main; The ledger's disk is full."

@@ -56,11 +56,22 @@ def test_the_wheel_carries_every_source_file_and_no_test(unpacked: Path) -> None
     assert tops == {"comfyledger", "comfyledger_cloudinary", "comfyledger_folder"}
 
 
+def test_the_wheel_carries_the_web_page(unpacked: Path) -> None:
+    sources = files(ROOT / "daemon/comfyledger/server/page_files")
+    assert "index.html" in {path.name for path in sources}
+    copies = [unpacked / path.relative_to(ROOT / "daemon") for path in sources]
+    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in sources]
+
+
 def test_the_wheel_names_its_authors_licence_and_kind(metadata: Message) -> None:
     assert metadata["Author"] == "The comfyledger authors"
     assert metadata["Author"] in (ROOT / "LICENSE").read_text("utf-8")
     assert metadata["License-Expression"] == "MIT AND Apache-2.0"
-    assert metadata.get_all("License-File") == ["LICENSE", "daemon/comfyledger/server/api_page/swagger-ui/LICENSE"]
+    assert metadata.get_all("License-File") == [
+        "LICENSE",
+        "daemon/comfyledger/server/api_page/swagger-ui/LICENSE",
+        "daemon/comfyledger/server/page_files/LICENSES.txt",
+    ]
     assert {"Typing :: Typed", "Operating System :: POSIX :: Linux"} <= set(metadata.get_all("Classifier", []))
 
 
@@ -69,6 +80,7 @@ def test_a_package_index_shows_the_readme_without_links_that_lead_nowhere(metada
     assert isinstance(text, str)
     assert "# comfyledger" in text
     assert re.findall(r"\]\((?!https?://|#)[^)]*\)", text) == []
+    assert "!The web page" not in text
 
 
 @pytest.mark.parametrize("words", ["config example", "systemd print", "--version"])

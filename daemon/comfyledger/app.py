@@ -13,10 +13,9 @@ import random
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from secrets import randbelow
 from typing import Any, Final
 
 import aiohttp
@@ -26,12 +25,12 @@ from ulid import ULID
 
 from comfyledger import __version__, logs
 from comfyledger.admission.characters.known import configured_inputs, read_characters
-from comfyledger.admission.configured import keys_of_backends, read_workflows, secrets_of_workflows
+from comfyledger.admission.configured import read_workflows, secrets_of_workflows
 from comfyledger.admission.workflows import fitting
 from comfyledger.client.finding import find_state_dir
+from comfyledger.comfyui.kept_connections import KeptConnections
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
-from comfyledger.core.urls import reached
 from comfyledger.core.values import SEED_MADE_UP_MAX
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
@@ -39,31 +38,45 @@ from comfyledger.ledger.observers import Observer
 from comfyledger.ledger.ports import BatchFilter, Ledger, Reader
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
+from comfyledger.queries.activity_counts import ActivityCounts
 from comfyledger.queries.characters import Characters
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, WorkflowSource, WorkflowTools, workflow_tools
-from comfyledger.queries.embeddings import Embeddings
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
+from comfyledger.queries.webhook_payload import Payloads
 from comfyledger.server.access import access_of
 from comfyledger.server.app_keys import Context
 from comfyledger.server.file_urls import FileUrls
 from comfyledger.server.listen import Entrances, announce, listen, socket_paths, withdraw
-from comfyledger.settings import Invalid, Secret, Settings
-from comfyledger.startup.build_comfyui import Backend, build_backends, first_answers
+from comfyledger.server.salted_key import SaltedKey
+from comfyledger.server.sessions import PURPOSE
+from comfyledger.settings import Invalid, Settings
+from comfyledger.startup.all_backends import AllBackends
+from comfyledger.startup.backends import Backends
+from comfyledger.startup.build_comfyui import Builder, first_answers
 from comfyledger.startup.build_workers import Background, build_background
 from comfyledger.startup.greeting import ComfyUISeen, greeting
 from comfyledger.startup.open_state import State, in_state_folder, open_state
+from comfyledger.startup.reload import Reload, secrets_of, wanted_of
 from comfyledger.startup.usable import refuse_mistakes
+from comfyledger.workers.backends.added import AddedBackends
+from comfyledger.workers.backends.guard import guarded_session
 from comfyledger.workers.batch_log import BatchLog
 from comfyledger.workers.comfyui.fetch import SLOW_TIMES
 from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.inputs.fetch import InputFetcher
+from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.process import signal_handlers
 from comfyledger.workers.process.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.workers.process.watchdog import Watchdog, lanes_of
 from comfyledger.workers.reporting import Reporter, Secrets
+from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.stores.prepare import StorePreparer
+from comfyledger.workers.thumbnails.cache import Cache
+from comfyledger.workers.thumbnails.thumbnails import Thumbnails
+from comfyledger.workers.webhooks.target import configured as configured_webhooks
+from comfyledger.workers.webhooks.webhooks import Webhooks
 
 EXIT_UNUSABLE: Final = 5
 NEW_OBJECTS: Final = 10_000
@@ -130,13 +143,14 @@ async def _run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         daemon = await build(settings, stack, notifier)
         context = daemon.context
-        reloading.take_in = partial(reread_characters, context)
+        reloading.built(daemon.reload.take_in)
         async with asyncio.TaskGroup() as group:
-            comfyui = await first_answers(daemon.backends.values()) if logs.speaks_to_people() else []
+            comfyui = await first_answers(daemon.backends.all.values()) if logs.speaks_to_people() else []
             entrances = await open_server(settings, context, stack)
             tasks = [group.create_task(loop) for loop in daemon.loops()]
             await _report_ready(settings, context, entrances, comfyui)
-            watchdog = Watchdog(notifier, context.view, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
+            lanes = partial(lanes_of, daemon.backends.sections, context.stores)
+            watchdog = Watchdog(notifier, context.view, lanes, watchdog_s(os.environ, os.getpid()))
             _spare_collector()
             notifier.say(READY)
             tasks.append(group.create_task(watchdog.run()))
@@ -194,16 +208,27 @@ class Daemon(msgspec.Struct, frozen=True):
     """All parts of a daemon, built and not yet running."""
 
     context: Context
-    backends: dict[str, Backend]
+    backends: Backends
+    added: AddedBackends
+    reload: Reload
     background: Background
     preparer: StorePreparer
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled, or has nothing more to do."""
         engine = self.context.engine.run(self.background.workers.perform, self.background.asker.ask)
-        watching = [backend.watcher.run() for backend in self.backends.values()]
         released, lag = self.background.workers.release_removed(), self.context.metrics.watch_loop()
-        return [engine, released, *self.background.loops(), self.preparer.run(), lag, *watching]
+        return [
+            self.context.webhooks.run(),  # first, so that where each begins is saved before anything is decided
+            engine,
+            released,
+            *self.background.loops(),
+            self.preparer.run(),
+            lag,
+            self.context.thumbnails.sweep(),
+            self.backends.run(),
+            self.added.run(),
+        ]
 
 
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> Daemon:
@@ -212,33 +237,72 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     characters = Characters(read_characters(settings, workflows, settings.default_workflow))
     state = open_state(settings, os.environ, stack, notifier)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+    kept = KeptConnections()
+    stack.callback(kept.close)
     engine = _engine(settings, state.ledger)
     stack.push_async_callback(engine.stop)
     stores = open_stores(store_kinds(), settings.stores, settings.state_path)
     for opened in stores.values():
         if opened.waiting is not None:
             stack.push_async_callback(opened.close)
-    keys = keys_of_backends(settings, os.environ)
-    secrets = _secrets(settings, workflows, keys)
+    wanted = wanted_of(settings, os.environ)
+    secrets = Secrets(secrets_of_workflows(settings, workflows, os.environ), secrets_of(wanted.values()))
     reporter = Reporter(engine, salt, settings.limits.foreign_text_chars_max, secrets)
     preparer = StorePreparer(stores, state.reader, reporter, random.Random())  # noqa: S311 (jitter)
     await preparer.first()
     progress = ProgressFeed(engine.view.batch)
-    backends = build_backends(settings, session, keys, progress, reporter, state.reader)
     tools = workflow_tools(settings.limits.check_workflows, settings.limits.graph_bytes_max)
     stack.push_async_callback(tools.converter.close)
     images = FileSource(stores, state.reader, state.spool)
+    cache = Cache(settings.thumbnails_path, settings.thumbnails.quota_bytes)
+    thumbnails = Thumbnails(images, state.reader, cache, lambda: engine.view.shortage is None)
+    stack.push_async_callback(thumbnails.close)
     configured = partial(configured_inputs, workflows, characters)
-    background = build_background(
-        settings, state, engine, stores, backends, secrets, reporter, tools.checks, images, configured, time.time
-    )
-    progress.abouts.extend(renderer.about for renderer in background.renderers.values())
+    rows = RowCache(engine, state.reader)
+    held = LoadedBytes(state.inputs, images, rows)
+    guarded = await stack.enter_async_context(guarded_session())
+    builder = Builder(settings, session, kept, guarded, progress, reporter, state, secrets, rows, held, tools.checks)
+    backends = Backends(builder, engine, reporter, progress)
+    running = AllBackends(backends, wanted, settings.backends.trusted)
+    added = AddedBackends(running, state.reader, reporter, settings.backends.allowed)
+    await added.start()
+    engine.observe(added.committed)
+    file_urls = FileUrls(engine.view.secret, settings.file_urls_path, settings.door, time.time, stores)
+    webhooks = await _webhooks(settings, engine, state, reporter, file_urls)
+    background = build_background(settings, state, engine, stores, backends, rows, reporter, configured, time.time)
     context = await _context(
-        settings, state, engine, progress, stores, backends, workflows, characters, tools, images, notifier
+        settings,
+        state,
+        engine,
+        progress,
+        stores,
+        backends,
+        added,
+        webhooks,
+        file_urls,
+        workflows,
+        characters,
+        tools,
+        images,
+        thumbnails,
+        notifier,
+        background,
     )
     await background.sweep_and_check()
     await engine.load()
-    return Daemon(context, backends, background, preparer)
+    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer)
+
+
+async def _webhooks(
+    settings: Settings, engine: Engine, state: State, reporter: Reporter, file_urls: FileUrls
+) -> Webhooks:
+    """Raises Refused(config_invalid) for a secret that cannot be had."""
+    payloads = Payloads(engine.view, state.reader, file_urls.for_anybody)
+    targets = configured_webhooks(settings.webhooks, os.environ)
+    made = Webhooks(targets, settings.webhooks_allowed, engine.view, state.reader, reporter, payloads.of, _wall_ms)
+    await made.start()
+    engine.observe(made.committed)
+    return made
 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:
@@ -247,35 +311,19 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
         ledger,
         policy=Policy(limits.render_attempts_max, limits.poison_strikes_max),
         limits=Limits(
-            queue_depths={name: comfyui.queue_depth for name, comfyui in settings.comfyui.items()},
-            tags=_tags(settings),
+            queue_depths={},
             fetches_max=limits.fetches_max * SLOW_TIMES,
             fetches_user_max=limits.fetches_max * SLOW_TIMES // 2,
             uploads_max=limits.uploads_max,
             priority_age_ms=int(limits.priority_age_s * 1000),
             model_quantum_ms=int(settings.scheduling.model_quantum_s * 1000),
+            wanted_wait_ms=max(1, int(settings.scheduling.wanted_wait_s * 1000)),
         ),
         open_images_max=limits.open_images_max,
         first_use_wait_s=limits.first_use_wait_s,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
+        wall_ms=_wall_ms,
         steady_ms=lambda: time.monotonic_ns() // 1_000_000,
     )
-
-
-def _secrets(
-    settings: Settings,
-    workflows: Mapping[str, WorkflowSource],
-    keys: Mapping[str, Mapping[str, Secret]],
-) -> Secrets:
-    """What is filled in before a prompt is sent, and all that no text may show. Raises Refused(config_invalid)."""
-    hidden = [*(key for one in keys.values() for key in one.values()), *_passwords(settings)]
-    return Secrets(secrets_of_workflows(settings, workflows, os.environ), hidden)
-
-
-def _passwords(settings: Settings) -> Iterator[str]:
-    """Of the URLs of ComfyUI: a proxy in front of it may quote them."""
-    for one in settings.comfyui.values():
-        yield reached(one.url).password
 
 
 async def _context(
@@ -284,12 +332,17 @@ async def _context(
     engine: Engine,
     progress: ProgressFeed,
     stores: dict[str, OpenedStore],
-    backends: Mapping[str, Backend],
+    backends: Backends,
+    added: AddedBackends,
+    webhooks: Webhooks,
+    file_urls: FileUrls,
     workflows: dict[str, WorkflowSource],
     characters: Characters,
     tools: WorkflowTools,
     images: FileSource,
+    thumbnails: Thumbnails,
     notifier: Notifier,
+    background: Background,
 ) -> Context:
     """What the server answers from."""
     started, metrics = time.monotonic(), Metrics()
@@ -300,49 +353,37 @@ async def _context(
         view=engine.view,
         reader=state.reader,
         unlimited=state.reader,
-        access=access_of(settings.door, state.keyring),
-        file_urls=FileUrls(engine.view.secret, settings.file_urls_path, settings.door, time.time),
+        access=access_of(
+            settings.door, state.keyring, SaltedKey(engine.view.secret, settings.file_urls_path, PURPOSE), _wall_ms
+        ),
+        file_urls=file_urls,
         door=settings.door,
-        policy=_policy(settings, workflows),
+        policy=_policy(settings, workflows, backends),
         ids=await id_source(state.reader),
         progress=progress,
         event_frames=FrameCache(),
         stores=stores,
         inputs=state.inputs,
         input_fetcher=InputFetcher(settings.inputs.origins),
-        comfyui={name: backend.client for name, backend in backends.items()},
-        node_classes={name: backend.node_classes for name, backend in backends.items()},
-        embeddings={name: Embeddings(backend.client) for name, backend in backends.items()},
+        comfyui=backends.clients,
+        node_classes=backends.node_classes,
+        embeddings=backends.embeddings,
+        added=added,
+        webhooks=webhooks,
         tools=tools,
         characters=characters,
-        backends=lambda standing: [backend.info(standing, throughput) for backend in backends.values()],
+        backends=lambda standing: [backend.info(standing, throughput) for backend in backends.all.values()],
+        move_away=background.mover.move,
+        activity=ActivityCounts(),
+        state=settings.state_path,
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
         metrics=metrics,
         file_source=images,
+        thumbnails=thumbnails,
         disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path, "inputs": settings.inputs_path},
         notifier=notifier,
     )
-
-
-async def reread_characters(context: Context, load: Callable[[], Settings]) -> Settings:
-    """Replace the characters by those of the configuration that `load` reads. Raises Refused, and changes nothing then.
-
-    Requests continue meanwhile, with the characters of before.
-    """
-    policy, characters = context.policy, context.characters
-    try:
-        found = load()
-        before = characters.now
-        characters.now = await asyncio.to_thread(
-            read_characters, found, policy.workflows, policy.default_workflow, before
-        )
-    except Refused as refusal:
-        characters.not_reread = str(refusal)
-        raise
-    characters.not_reread = ""
-    log.info("characters.read", characters=len(characters.now.by_slug), problems=len(characters.now.problems))
-    return found
 
 
 def _counting(metrics: Metrics) -> Observer:
@@ -350,23 +391,20 @@ def _counting(metrics: Metrics) -> Observer:
     return lambda committed: metrics.committed(committed.lines, committed.rows, committed.messages, committed.seconds)
 
 
-def _policy(settings: Settings, workflows: dict[str, WorkflowSource]) -> AdmissionPolicy:
+def _policy(settings: Settings, workflows: dict[str, WorkflowSource], backends: Backends) -> AdmissionPolicy:
     return AdmissionPolicy(
         templates=settings.naming.templates,
         workflows=workflows,
         default_workflow=settings.default_workflow,
-        backends=_tags(settings),
+        backends=backends.tags,
+        gets_secrets=backends.gets_secrets,
+        webhooks=settings.webhooks,
         quantity_max=settings.limits.quantity_max,
         graph_bytes_max=settings.limits.graph_bytes_max,
         node_classes_denied=settings.limits.node_classes_denied,
         chain_depth_max=settings.limits.chain_depth_max,
         trust=settings.first_use == "trust",
     )
-
-
-def _tags(settings: Settings) -> dict[str, frozenset[str]]:
-    """Of each ComfyUI, in the order of the configuration."""
-    return {name: frozenset(one.tags) for name, one in settings.comfyui.items()}
 
 
 async def open_server(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:
@@ -378,7 +416,11 @@ async def open_server(settings: Settings, context: Context, stack: AsyncExitStac
     return entrances
 
 
-# ---- ids, salts and seeds
+# ---- time, ids, salts and seeds
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class BatchIds:
@@ -391,7 +433,9 @@ class BatchIds:
         self._last = int(ULID.from_str(newest)) if newest else 0
 
     def __call__(self) -> str:
-        self._last = max(self._last + 1, int(ULID()))
+        """A ULID is the time in milliseconds and 80 random bits. The package takes twice as long to make one."""
+        made = _wall_ms() << 80 | int.from_bytes(os.urandom(10), "big")
+        self._last = max(self._last + 1, made)
         return str(ULID.from_int(self._last))
 
 
@@ -399,7 +443,12 @@ async def id_source(reader: Reader) -> IdSource:
     """The source of a daemon whose earlier ids are in this ledger."""
     newest = await reader.batches(BatchFilter(limit=1))
     batch_id = BatchIds(newest[0].batch_id if newest else None)
-    return IdSource(batch_id=batch_id, salt=salt, seed=lambda: randbelow(SEED_MADE_UP_MAX + 1))
+    return IdSource(batch_id=batch_id, salt=salt, seed=made_up_seed)
+
+
+def made_up_seed() -> int:
+    """Each with the same chance, since their number is a power of two."""
+    return int.from_bytes(os.urandom(8), "big") % (SEED_MADE_UP_MAX + 1)
 
 
 def salt() -> bytes:

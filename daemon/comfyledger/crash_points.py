@@ -42,6 +42,17 @@ POINTS: Final[dict[str, str]] = {
     "prompt.end_logged": "The end of a prompt is logged.",
     "cancel.sending": "A prompt is about to be taken out of ComfyUI.",
     "cancel.answered": "ComfyUI has answered the cancellation; that is not logged.",
+    "move.deciding": "A prompt is about to be moved away from a ComfyUI.",
+    "move.decided": "The event about the move is durable; another ComfyUI may get the prompt.",
+    "move.giving_up": "The prompts at a ComfyUI that is not used any more are about to be given up there.",
+    "move.given_up": "That is durable, and that ComfyUI is about to be asked to stop them.",
+    # a ComfyUI that a client adds
+    "backend.changing": "That a ComfyUI was added or removed is logged; nothing follows from it yet.",
+    # a review
+    "review.recorded": "Verdicts are logged; what was rejected with `forget` is not forgotten yet.",
+    # a webhook
+    "webhook.delivering": "The request for an event is about to go out.",
+    "webhook.delivered": "The endpoint has taken an event; that is not saved.",
     # its files
     "fetch.asked": "ComfyUI has begun to send a file; no byte is in the spool.",
     "spool.received": "All bytes of a file are in the spool, under a temporary name.",

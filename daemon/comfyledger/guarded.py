@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
@@ -51,6 +52,7 @@ GIVE_UP_S: Final = 5.0
 """Time for a cancelled call to clean up, and for `close`."""
 ANSWER_BYTES_MAX: Final = 1_048_576
 TEXT_MAX: Final = 2_000
+ADDRESS: Final = re.compile(r"https://[!-~]{1,2000}")
 NAMES_FILE: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.EFBIG})
 
 log = structlog.get_logger("comfyledger.plugins")
@@ -86,6 +88,11 @@ class Guarded:
         except Exception as error:
             raise self._dead("prepare", error) from error
         return identity
+
+    @property
+    def compares_bytes(self) -> bool:
+        """Whether `put` compares what it stores with the sha256 of the deposit."""
+        return getattr(self._store, "compares_bytes", False) is True
 
     async def prepare(self) -> None:
         await self._called("prepare", CALL_S)
@@ -135,6 +142,23 @@ class Guarded:
         if not isinstance(remarks, tuple | list):
             raise self._dead("diagnose", TypeError(f"it answered {_shown(remarks)}"))
         return tuple(self._sound("diagnose", one, (Remark,)) for one in remarks)
+
+    def thumbnail_url(self, url: str, extension: str, side_max: int) -> str:
+        """An https address; empty if the store has none, or if its plugin fails. Raises nothing."""
+        scale = getattr(self._store, "thumbnail_url", None)
+        if scale is None:
+            return ""
+        try:
+            address = scale(url, extension, side_max)
+            if not isinstance(address, str) or (address and not ADDRESS.fullmatch(address)):
+                raise TypeError(f"it answered {_shown(address)}")
+        except (Exception, SystemExit) as error:
+            if self._died.get("thumbnail_url"):
+                self._died["thumbnail_url"] += 1  # once is enough in the log: it is asked for each image
+            else:
+                self._dead("thumbnail_url", error)
+            return ""
+        return address
 
     async def close(self) -> None:
         """Raises nothing."""

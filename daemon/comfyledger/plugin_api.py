@@ -223,6 +223,10 @@ class Store(Protocol):
     A call that raises or answers something else than documented here, or gives no answer within minutes, counts as a
     died plugin: the daemon logs and counts it, and parks the image or pauses the store. A store that needs more time
     gives the seconds in an attribute `patience_s`.
+
+    The daemon compares a file with its sha256 before each `put`. A store whose `put` does so itself, with the bytes
+    that it has read to store them, says so in an attribute `compares_bytes = True`. Then the file is not read twice.
+    `put` must answer `altered` if the file is missing or has other bytes, and must not answer it for any other reason.
     """
 
     @property
@@ -276,6 +280,21 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Give back connections and files. Called once."""
+
+
+class Scales(Protocol):
+    """What a store has besides, if it serves smaller pictures of what it holds to everybody who has their address.
+
+    Optional: a store without it has thumbnails made by the daemon.
+    """
+
+    def thumbnail_url(self, url: str, extension: str, side_max: int) -> str:
+        """An https address of a picture of a file, at most so many pixels wide and high; empty if there is none.
+
+        `url`: what `put` answered for the file, perhaps long ago, or in another place under this name: then the answer
+        is empty. Of a video a frame is shown, of an animation the first one. It is asked for each image of each answer,
+        so it uses no network and no disk, and gives the same address again. Raises nothing.
+        """
 
 
 class StoreKind(Protocol):

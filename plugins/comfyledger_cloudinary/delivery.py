@@ -7,17 +7,24 @@ addresses of assets that are not public. A download that is longer than the acco
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import aiohttp
 
-from comfyledger.plugin_api import LaneFault, StoreTrouble
+from comfyledger.plugin_api import LaneFault, StoreTrouble, medium_of
 from comfyledger_cloudinary.account import Options
 from comfyledger_cloudinary.answers import bounded, is_safe_address
+from comfyledger_cloudinary.kinds import kind_of
 
 PIECE_BYTES: Final = 262_144
+VERSION: Final = re.compile("v[0-9]{1,15}")
+SIGNATURE_CHARS: Final = 8
 MIN_BYTES_PER_S: Final = 8_192
 """A slower download is ended: one byte a second would take months."""
 
@@ -55,6 +62,31 @@ def address_of(options: Options, asset: Mapping[str, Any]) -> str:
         urlAnalytics=False,
     )
     return _checked(str(address))
+
+
+def scaled_address(options: Options, stored: str, extension: str, side_max: int) -> str:
+    """The address of a picture of an asset, at most `side_max` pixels wide and high, from the address of the asset.
+
+    Empty for what Cloudinary shows to nobody without a signature that ends, for what is no picture and no video, and
+    for addresses of other accounts. A video is shown as a JPEG, because as a WebP it could move. The address is signed,
+    so that accounts with strict transformations serve it. It is made here as the SDK makes it, in a tenth of the time:
+    answers have many images.
+    """
+    from cloudinary.utils import smart_escape
+
+    kind, account = kind_of(extension), options.account
+    before, _, rest = stored.partition("/upload/")
+    version, _, name = rest.partition("/")
+    hosts = (f"https://res.cloudinary.com/{account.cloud_name}", f"https://{account.cloud_name}-res.cloudinary.com")
+    is_own = before in {f"{host}/{kind}" for host in hosts} and VERSION.fullmatch(version)
+    if options.delivery_type != "upload" or kind == "raw" or medium_of(extension) == "audio" or not is_own:
+        return ""
+    frame, shown = {"gif": ("pg_1,", "webp")}.get(extension, ("so_0,", "jpg") if kind == "video" else ("", "webp"))
+    wanted = f"c_limit,h_{side_max},{frame}w_{side_max}"
+    source = f"{smart_escape(unquote(name.rpartition('.')[0]))}.{shown}"
+    digest = hashlib.new(options.signature_algorithm, f"{wanted}/{source}{account.secret.reveal()}".encode()).digest()
+    signature = base64.urlsafe_b64encode(digest)[:SIGNATURE_CHARS].decode()
+    return f"{before}/upload/s--{signature}--/{wanted}/{version}/{source}"
 
 
 def _checked(address: str) -> str:

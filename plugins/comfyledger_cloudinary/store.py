@@ -53,7 +53,7 @@ from comfyledger_cloudinary.answers import (
     judge_destroyed,
 )
 from comfyledger_cloudinary.chunks import CHUNKED_ABOVE_BYTES, Unfinished
-from comfyledger_cloudinary.delivery import address_of
+from comfyledger_cloudinary.delivery import address_of, scaled_address
 from comfyledger_cloudinary.kinds import KINDS, PLURALS, Kind, cursor_after, kind_of, name_in_account, turned
 from comfyledger_cloudinary.listing import Numbers, checked, held, held_of, prefix_of, public_ids_of
 from comfyledger_cloudinary.transfer import Cargo, Part, Patience, Transfer
@@ -162,6 +162,9 @@ class CloudinaryStore:
         size_bytes = asset.get("bytes")
         address = address_of(self._options, asset)
         await self._transfer.receive(address, target, size_bytes if isinstance(size_bytes, int) else 0)
+
+    def thumbnail_url(self, url: str, extension: str, side_max: int) -> str:
+        return scaled_address(self._options, url, extension, side_max)
 
     async def delete(self, ours: Held) -> Deletion:
         """One call of the Admin API checks that the asset is ours, a second call deletes it.

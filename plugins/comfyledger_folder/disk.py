@@ -14,6 +14,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate, count
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,8 @@ from comfyledger_folder.files import (
     said,
     shown,
     sync,
+    sync_fd,
+    write_all,
 )
 from comfyledger_folder.leftovers import Remains
 from comfyledger_folder.names import Names, Paths
@@ -52,7 +55,9 @@ from comfyledger_folder.root import MARK, Root
 
 OWN_SIGNS: Final = len(MARK) + 18
 """Length of the beginning of a temporary name, which says whose it is."""
-PIECE_BYTES: Final = 1_048_576
+FOLDERS_MAX: Final = 1_000
+"""Folders of which the paths are remembered."""
+PIECE_BYTES: Final = 262_144
 
 NAME_REFUSED: Final = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.EFBIG})
 """Errors that mean one name or file. The same error for a folder is the store's trouble."""
@@ -76,6 +81,7 @@ class Disk:
         self._is_swept = False
         self._serial = count(1)
         self._paths, self._names = Paths(), Names(_keys_of)
+        self._folders_of = lru_cache(FOLDERS_MAX)(self._made_of)
         self._claiming = threading.Lock()
 
     @property
@@ -138,7 +144,7 @@ class Disk:
     def _held_at(self, public_id: str, extension: str) -> Path | None:
         """The path of a file of this name, if it is in the root. Raises StoreTrouble if its folder cannot be read."""
         name = on_disk(f"{public_id}.{extension}")
-        if not _is_name(name) or not self._is_there(self._folders_of(name)[1:]):
+        if not _is_name(name) or not self._is_there(self._folders_of(name.rpartition("/")[0])[1:]):
             return None
         path = Path(os.path.realpath(self._root / name))
         return path if path.is_relative_to(self._root) and path.is_file() else None
@@ -161,10 +167,14 @@ class Disk:
         return outcome
 
     def put(self, deposit: Deposit) -> Outcome:
-        self.root.make_ready()  # Outside the `try`: a fault of the root is no image's fault.
+        name = on_disk(deposit.public_id)
+        folders = self._folders_of(name.rpartition("/")[0])
+        is_known = _is_name(name) and self._paths.hold(folders)
+        if not is_known:
+            self.root.make_ready()  # Outside the `try`: a fault of the root is no image's fault.
         self.remains.take_away(self.root.make_ready)
         try:
-            return self._put(deposit, on_disk(deposit.public_id))
+            return self._put_into(folders[-1:], [folders[-1]], deposit, name) if is_known else self._put(deposit, name)
         except Refusal as refusal:
             return refusal.fault
         except OSError as error:
@@ -174,31 +184,36 @@ class Disk:
             raise
 
     def _put(self, deposit: Deposit, name: str) -> Stored:
+        """Put into folders that are not known to be as they were left."""
         folders = self._make_folders(name)
+        above = self._paths.state_of(folders)
+        alike = self._look_for(name.rpartition("/")[0])[0]
+        stored = self._put_into(folders, alike, deposit, name)
+        if alike == [folders[-1]]:
+            self._paths.remember(folders[-1], above)
+        return stored
+
+    def _put_into(self, folders: Sequence[Path], alike: list[Path], deposit: Deposit, name: str) -> Stored:
+        """Put into the last one of `folders`, and sync them all. `alike`: every folder that has its name."""
         target = folders[-1] / f"{name.rpartition('/')[2]}.{deposit.extension}"
         own = _own(deposit.image_id, target)
-        above = self._paths.state_of(folders)
-        is_known = self._paths.holds(folders[-1], above)
-        alike = [folders[-1]] if is_known else self._look_for(name.rpartition("/")[0])[0]
         held = self._find(alike, deposit, target, own) or self._write(deposit, target, own)
         if held is not None:
             sync(held)
             with self._claiming:
                 _announcement(target, own).unlink(missing_ok=True)
-        sync(*(folders[-1:] if is_known else folders))
-        if alike == [folders[-1]]:
-            self._paths.remember(folders[-1], above)
+        sync(*folders)
         return Stored(url=(held or target).as_uri(), replayed=held is not None)
 
-    def _folders_of(self, name: str) -> tuple[Path, ...]:
-        """The root and each folder below it down to the file's."""
-        return tuple(accumulate(name.split("/")[:-1], Path.joinpath, initial=self._root))
+    def _made_of(self, folder: str) -> tuple[Path, ...]:
+        """The root and each folder below it down to this one."""
+        return tuple(accumulate(filter(None, folder.split("/")), Path.joinpath, initial=self._root))
 
     def _make_folders(self, name: str) -> tuple[Path, ...]:
         """Those folders, made if need be and proved to lie in the root. Raises StoreTrouble where one cannot be."""
         if not _is_name(name):
             raise Refusal("refused", f"{as_text(name)!r} cannot be a file name")
-        folders = self._folders_of(name)
+        folders = self._folders_of(name.rpartition("/")[0])
         if folders[-1].is_dir() and os.path.realpath(folders[-1]) == str(folders[-1]):
             return folders  # all are there, and none is a link
         for folder in folders[1:]:
@@ -245,9 +260,12 @@ class Disk:
         with self.remains.using(temporary) as use:
             try:
                 with folder.changing(own):
-                    temporary.touch(exist_ok=False)
+                    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                     use.begun = True
-                _copy(deposit, temporary)
+                try:
+                    _copy(deposit, fd)
+                finally:
+                    os.close(fd)
                 with folder.changing(fold(target.stem)):
                     use.begun = not self._place(temporary, target, own)
                     use.end()
@@ -342,25 +360,29 @@ def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
     return None
 
 
-def _copy(deposit: Deposit, temporary: Path) -> None:
+def _copy(deposit: Deposit, fd: int) -> None:
     """Copy and sync; Refusal if the spool's bytes are not those that were pinned."""
-    md5, size_bytes = hashlib.md5(usedforsecurity=False), 0
-    with temporary.open("r+b") as file:
-        for piece in _pieces(deposit.path):
-            md5.update(piece)
-            size_bytes += len(piece)
-            file.write(piece)
-    sync(temporary)
-    if (size_bytes, md5.hexdigest()) != (deposit.size_bytes, deposit.md5):
+    sha256, size_bytes = hashlib.sha256(), 0
+    for piece in _pieces(deposit.path):
+        sha256.update(piece)
+        size_bytes += len(piece)
+        write_all(fd, piece)
+    if (size_bytes, sha256.hexdigest()) != (deposit.size_bytes, deposit.sha256):
         raise Refusal("altered", f"{shown(deposit.path)} no longer has the recorded bytes")
+    sync_fd(fd)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
     """A spool file that is gone or unreadable is the image's fault; other errors are not."""
     try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while piece := os.read(file, PIECE_BYTES):
                 yield piece
+                if len(piece) < PIECE_BYTES:
+                    return
+        finally:
+            os.close(file)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EIO):
             raise

@@ -48,12 +48,25 @@ def sync(*paths: Path) -> None:
     for path in paths:
         file = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(file)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
+            sync_fd(file)
         finally:
             os.close(file)
+
+
+def sync_fd(fd: int) -> None:
+    """The same for an open one."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """A disk may take less of it at once."""
+    written = 0
+    while written < len(content):
+        written += os.write(fd, content[written:] if written else content)
 
 
 def rename_noreplace(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ again. If the time cannot be set, or is stored less exactly, the folder is liste
 
 For the folders above it is remembered that they were synced and that none of them is spelled twice. That holds as long
 as their ctime stays, which no program can set. An inode would not do: a folder that is made again may get the same one.
+As long as the root is among them and all are as they were, its mark is still there and no link has taken its place.
 A folder that has changed just now may change again within the same tick of the clock, so it is not remembered yet.
 """
 
@@ -16,16 +17,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 SETTLED_NS: Final = 2_500_000_000
 """Longer than a tick of any file system's clock (FAT: 2 s)."""
+SOON_SETTLED_NS: Final = 100_000_000
+"""Longer than a tick of a clock that shows parts of a millisecond: Linux moves it 100 times a second or more."""
 PATHS_MAX: Final = 10_000
 """Paths that are remembered: some 2 MB."""
 NAMES_MAX: Final = 500_000
 """Names that are remembered, of all folders together: some 30 MB."""
+CALLS: Final = 100
+"""So often, names are counted and forgotten: with many folders, counting takes longer than the rest."""
 
 Mark = tuple[int, int, int]
 """Modification time, device and inode of a folder: another one in its place may have been given the same time."""
@@ -45,15 +50,23 @@ class Paths:
         found = (folder.stat() for folder in folders[:-1])
         return tuple((one.st_dev, one.st_ino, one.st_ctime_ns) for one in found)
 
-    def holds(self, folder: Path, state: State) -> bool:
-        return self._known.get(folder) == state
+    def hold(self, folders: Sequence[Path]) -> bool:
+        """Whether all these folders but the last are as they were remembered. False if there is but one."""
+        known = self._known.get(folders[-1])
+        with suppress(OSError):
+            return bool(known) and known == self.state_of(folders)
+        return False
 
     def remember(self, folder: Path, state: State) -> None:
         """`state` was taken before the folders above were listed and synced."""
         if len(self._known) >= PATHS_MAX:
             self._known.clear()
-        if all(self._now_ns() - ctime_ns > SETTLED_NS for _, _, ctime_ns in state):
+        if all(self._now_ns() - ctime_ns > _tick_ns(ctime_ns) for _, _, ctime_ns in state):
             self._known[folder] = state
+
+
+def _tick_ns(ctime_ns: int) -> int:
+    return SOON_SETTLED_NS if ctime_ns % 1_000_000 else SETTLED_NS
 
 
 class Names:
@@ -63,16 +76,22 @@ class Names:
         self._keys_of = keys_of
         self._folders: OrderedDict[Path, Folder] = OrderedDict()
         self._lock = threading.Lock()
+        self._calls = 0
 
     def of(self, path: Path) -> Folder:
         with self._lock:
-            folder = self._folders.pop(path, None)
+            folder = self._folders.get(path)
             if folder is None:  # one without names is false
-                folder = Folder(path, self._keys_of)
-            self._folders[path] = folder
-            while len(self._folders) > 1 and sum(map(len, self._folders.values())) > NAMES_MAX:
-                self._folders.popitem(last=False)
+                folder = self._folders[path] = Folder(path, self._keys_of)
+            self._folders.move_to_end(path)
+            self._calls += 1
+            if self._calls % CALLS == 0:
+                self._forget_some()
             return folder
+
+    def _forget_some(self) -> None:
+        while len(self._folders) > 1 and sum(map(len, self._folders.values())) > NAMES_MAX:
+            self._folders.popitem(last=False)
 
 
 class Folder:
@@ -104,7 +123,7 @@ class Folder:
                 yield
             finally:
                 self._keys.update(map(hash, keys))
-                self._mark = self._marked() if as_left else None
+                self._mark = self._marked(self._mark) if as_left else None
 
     def forget(self, key: str) -> None:
         """Forget a key: nothing of ours is there under it any more."""
@@ -114,12 +133,15 @@ class Folder:
     def _is_as_left(self) -> bool:
         return self._mark is not None and len(self._keys) <= NAMES_MAX and self._mark == _mark_of(self._path)
 
-    def _marked(self) -> Mark | None:
+    def _marked(self, as_left: Mark | None = None) -> Mark | None:
+        """Set the time. `as_left`: the mark that the folder has. Then its time is known to be stored as it is set."""
         mark = time.time_ns()
         try:
             os.utime(self._path, ns=(mark, mark))
         except OSError:
             return None
+        if as_left is not None:
+            return mark, *as_left[1:]
         found = _mark_of(self._path)
         return found if found[0] == mark else None
 

@@ -73,6 +73,8 @@ def comfyledger_stores() -> Mapping[str, StoreKind]:
 class FolderStore:
     """A Store whose files lie below a root. Safe to call many times at once, from one event loop."""
 
+    compares_bytes = True
+
     def __init__(self, root: Path, state_dir: Path, timeout_s: float = TIMEOUT_S, *, name: str = "folder") -> None:
         """`root` as configured; the store is the folder that it leads to now."""
         self._root = Path(os.path.realpath(root))

@@ -369,7 +369,7 @@ async def test_over_http_a_page_links_to_the_next_one(door: Door) -> None:
 
 async def test_problems_are_shown_to_who_sees_all_labels(door: Door) -> None:
     door.context.characters.now = CharacterSet(problems=("/who/torn.toml: It is not TOML.",))
-    shown = [await dispatch._server_info(one) for one in (door.context, door.context.limited_to("app"))]
+    shown = [await dispatch._server_info(one, fits=False) for one in (door.context, door.context.limited_to("app"))]
     assert [one.character_problems for one in shown] == [["/who/torn.toml: It is not TOML."], []]
 
 

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from comfyledger.admission import repeats
 from comfyledger.admission.workflows import fitting, prepared
-from comfyledger.admission.workflows.fitting import unfit
+from comfyledger.admission.workflows.fitting import of_each, unfit
 from comfyledger.admission.workflows.prepared import OWN_BYTES_MAX, ready
 from comfyledger.comfyui import node_classes
 from comfyledger.comfyui.client import ComfyUI
@@ -21,7 +23,9 @@ from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.ui_format.process import Converter
 from comfyledger.comfyui.workflow_checks import WorkflowChecks
-from comfyledger.queries.dependencies import workflow_tools
+from comfyledger.core.naming.names import Templates
+from comfyledger.errors import Refused
+from comfyledger.queries.dependencies import AdmissionPolicy, WorkflowSource, workflow_tools
 from comfyledger.queries.large_graphs import LARGE_BYTES
 from support.admission_builders import given
 from support.waiting import until
@@ -107,6 +111,23 @@ async def test_a_dry_run_says_the_same_as_the_request(seen: Any) -> None:
         right = await app.submit("right", **TEXT_TO_IMAGE)
     assert (dry["found"], dry["dry_run"]) == (right["found"], True)
     assert right["numbers"] == [1], "a refusal has used a number"
+
+
+async def test_workers_need_not_check_again_what_was_admitted_as_right(
+    seen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks, known = seen.context.tools.checks, seen.context.node_classes["main"].known
+    looked: list[None] = []
+    monkeypatch.setattr(checks, "mistakes", noting(checks.mistakes, lambda: looked.append(None)))
+    async with seen.app() as app:
+        await app.ask("pause", scope="backend:main")
+        right = await app.submit("right", **TEXT_TO_IMAGE)
+        assert checks.was_right(right["batch_id"], known.info)
+        at_admission = len(looked)
+        await app.ask("resume", scope="backend:main")
+        await app.settled(right["batch_id"])
+    assert len(looked) == at_admission
+    assert not checks.was_right("another", known.info)
 
 
 async def test_a_graph_of_a_request_is_refused_with_the_node(seen: Any) -> None:
@@ -207,6 +228,34 @@ async def test_while_comfyui_cannot_be_asked_nothing_is_refused_for_it(
         assert not fits["found"][0].endswith(UNCHECKED)
         requested = of_kind(await app.log(), "batch_requested")
     assert [event["data"].get("unchecked", False) for event in requested] == [True, False]
+
+
+async def test_nothing_is_looked_up_while_a_comfyui_that_was_never_seen_is_silent(
+    seen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it then, so a repeat is found where all are: when its numbers would be given."""
+    away(monkeypatch)
+    classes = seen.context.node_classes["main"]
+    classes._known = classes._call = None
+    monkeypatch.setattr(node_classes, "FRESH_S", 3_600.0)
+    looked_up: list[str] = []
+    original = repeats.answered_before
+
+    async def answered_before(context: Any, label: str, raw: bytes) -> Any:
+        looked_up.append(label)
+        return await original(context, label, raw)
+
+    monkeypatch.setattr(repeats, "answered_before", answered_before)
+    async with seen.app() as app:
+        first = await app.submit("first", **TEXT_TO_IMAGE)
+        assert len(looked_up) == 1, "it is asked now, which may take its time"
+        second = await app.submit("second", **TEXT_TO_IMAGE)
+        assert await app.submit("second", **TEXT_TO_IMAGE) == {**second, "repeated": True}
+        assert len(looked_up) == 1
+        assert await app.submit("first", **TEXT_TO_IMAGE) == {**first, "repeated": True}
+        with pytest.raises(Refusal) as refused:
+            await app.submit("second", workflow=DOCUMENT, quantity=1, inputs={})
+    assert refused.value.data["code"] == "request_id_conflict"
 
 
 async def test_a_repeat_is_answered_without_asking_whatever_comfyui_has_lost(
@@ -352,6 +401,55 @@ async def test_a_configured_workflow_that_does_not_fit_is_known(
     assert found["text-to-image"].startswith("1 mistake. Node 4 (CheckpointLoaderSimple): ckpt_name")
 
 
+# What fits where
+
+
+def farm(tags: dict[str, frozenset[str]], known: dict[str, Known], *sources: WorkflowSource) -> Any:
+    """What `of_each` reads of a daemon: tags of its ComfyUIs, what those have said, and configured workflows."""
+    workflows = {one.name: one for one in sources}
+    policy = AdmissionPolicy(Templates(), workflows, sources[0].name, tags, 100, 524_288, trust=True)
+    classes = {name: SimpleNamespace(known=known.get(name)) for name in tags}
+    return SimpleNamespace(tools=workflow_tools("classes", 524_288), policy=policy, node_classes=classes)
+
+
+async def test_each_comfyui_fits_what_it_can_run_and_one_that_was_never_seen_is_left_out() -> None:
+    needy = replace(given(seeded(), name="needy"), needs=("flux", "48gb"))
+    tags = {"a": frozenset({"flux"}), "b": frozenset({"flux", "48gb"}), "new": frozenset[str]()}
+    around = farm(tags, {"a": WHOLE, "b": BARE}, needy, given(seeded(), name="any"))
+    found = await of_each(around)
+    assert list(found) == ["a", "b"]
+    assert (found["a"].fits, found["a"].lacks) == (["any"], {"needy": "It does not have the tags: 48gb."})
+    assert (found["b"].fits, list(found["b"].lacks)) == ([], ["any", "needy"])
+    assert "Node 1 (Noise)" in found["b"].lacks["needy"]
+
+
+async def test_a_workflow_is_compared_once_with_what_many_comfyuis_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(fitting, "ready", noting(ready, lambda: looked.append("")))
+    tags = {f"gpu-{n}": frozenset[str]() for n in range(50)}
+    around = farm(tags, dict.fromkeys(tags, WHOLE), given(seeded(), name="w"))
+    assert [one.fits for one in (await of_each(around)).values()] == [["w"]] * 50
+    await of_each(around)
+    assert len(looked) == 1
+
+
+async def test_a_converter_that_is_busy_says_nothing_about_a_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [Refused("busy", "Too many wait."), seeded()]
+
+    async def convert(*_: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Converter, "convert", convert)
+    drawn = replace(given(seeded(), name="drawn"), graph=None, document=b"{}")
+    around = farm({"a": frozenset()}, {"a": WHOLE}, drawn)
+    assert (await of_each(around))["a"].lacks == {"drawn": "Too many wait."}
+    assert (await of_each(around))["a"].fits == ["drawn"]
+    assert (await of_each(around))["a"].fits == ["drawn"]
+
+
 # What was made ready before
 
 
@@ -359,6 +457,12 @@ def noisy(most: int, digest: str) -> Known:
     """What a ComfyUI said whose seeds end there."""
     described = {"input": {"required": {"seed": ["INT", {"min": 0, "max": most}]}}, "output": ["IMAGE"]}
     return Known(b"", ObjectInfo({"Noise": described}, digest))
+
+
+SAVES = {"input": {"required": {"images": ["IMAGE"]}}, "output": [], "output_node": True}
+MAKES = {"input": {"required": {"seed": ["INT", {}]}}, "output": ["IMAGE"]}
+WHOLE = Known(b"", ObjectInfo({"Noise": MAKES, "SaveImage": SAVES}, "whole"))
+BARE = Known(b"", ObjectInfo({"SaveImage": SAVES}, "bare"))
 
 
 def seeded(**more: Any) -> dict[str, Any]:

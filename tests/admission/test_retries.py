@@ -24,7 +24,7 @@ async def made_from(app: App, request_id: str, *sources: Frame) -> Frame:
 
 async def begun(app: App, *request_ids: str) -> list[Frame]:
     """Batches of an image that is not rendered yet."""
-    await app.ask("pause", scope="backend:main")
+    await app.ask("pause")
     return [await app.submit(request_id, quantity=1) for request_id in request_ids]
 
 

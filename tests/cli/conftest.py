@@ -87,7 +87,7 @@ class ToldServer:
             and (data.get("username") is None or event["stream"] == BATCH)
         ]
         page = (chosen[::-1] if data.get("reverse") else chosen)[:limit]
-        facts = [{key: event[key] for key in event if key != "epoch"} for event in page]
+        facts = [{"raw" if key == "data" else key: event[key] for key in event if key != "epoch"} for event in page]
         more = len(chosen) > limit
         position = page[-1]["position"] if more else (after + 1 if data.get("reverse") else upto)
         return wire.LogPage("e1", [wire.PastEvent(**one) for one in facts], position, more)

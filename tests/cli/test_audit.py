@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from comfyledger.cli.base import FOUND
+from comfyledger.maintenance import saved_checks
 from support.ledger_on_disk import Place, contents, rows
 
 
@@ -123,3 +124,11 @@ def test_replay_check_names_the_row_that_is_wrong(place: Place, run: Any) -> Non
     assert result.exit_code == FOUND
     assert "`next` is 99, should be 4." in result.stdout
     assert contents(place.folder) == before
+
+
+def test_the_result_of_an_audit_is_kept_for_the_daemon(place: Place, run: Any, tmp_path: Path) -> None:
+    (place.spool / "batch-app-r2" / "1.png").unlink()
+    run("audit", "--json")
+    (kept,) = saved_checks.load(tmp_path)
+    assert (kept.kind, kept.command, kept.ok) == ("audit", "comfyledger audit", False)
+    assert kept.findings[0].text.startswith("spool_missing (1): ")

@@ -211,8 +211,16 @@ def test_images_come_out_with_their_urls(place: Place, run: Any) -> None:
     assert (first["name"], first["number"], first["state"]) == (place.images()[0].public_id, 1, "stored")
     assert first["urls"] == {"folder": "file:///x.png"}
     assert (first["username"], first["character"], len(first["sha256"])) == ("Areg", "Opal Fever", 64)
+    assert (first["verdict"], first["rating"]) == ("", 0)
     assert [image["number"] for image in exported(run, "--images", "--user", "ann")] == [1, 2, 3]
     assert exported(run, "--images", "--since", "2099-01-01") == []
+
+
+def test_images_come_out_with_what_a_person_thinks_of_them(place: Place, run: Any) -> None:
+    place.tamper("UPDATE images SET row = json_set(row, '$.verdict', 'rejected', '$.rating', 2) WHERE image = 2")
+    assert [(one["verdict"], one["rating"]) for one in exported(run, "--images")][:2] == [("", 0), ("rejected", 2)]
+    header, *_ = run("export", "--images", "--csv").stdout.splitlines()
+    assert header.endswith(",medium,verdict,rating")
 
 
 def test_images_of_one_medium_only(place: Place, run: Any) -> None:

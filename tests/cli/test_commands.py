@@ -229,7 +229,8 @@ def test_every_exit_code_is_in_the_help(run: Any) -> None:
 
 
 def test_every_command_that_reads_or_steers_speaks_json() -> None:
-    reading = {"submit", "watch", "status", "batches", "images", "cancel", "retry", "pause", "resume", "log", "explain"}
+    reading = {"submit", "watch", "status", "batches", "images", "cancel", "retry", "priority", "pause", "resume"}
+    reading |= {"log", "explain"}
     for name in reading:
         assert "as_json" in {parameter.name for parameter in cli.commands[name].params}
 
@@ -378,6 +379,7 @@ def test_status_says_what_inputs_take_and_where_they_are_still_to_be_removed(doo
     [
         (("cancel", BATCH, "--image", "2", "--image", "3"), "cancel", {"batch_id": BATCH, "images": [2, 3]}),
         (("retry", BATCH), "retry", {"batch_id": BATCH}),
+        (("priority", BATCH, "low"), "set_priority", {"batch_id": BATCH, "priority": "low"}),
         (("pause",), "pause", {}),
         (("pause", "user:Areg"), "pause", {"scope": "user:Areg"}),
         (("resume", "batch:ABCDEF"), "resume", {"scope": f"batch:{BATCH}"}),

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from comfyledger.cli.base import FOUND
+from comfyledger.comfyui.object_info import read_object_info
+from comfyledger.maintenance import saved_checks
 from comfyledger.maintenance.doctor import run as inspect
 from comfyledger.maintenance.doctor.judge import Diagnosis
+from support.ui_documents import CLASSES, document, node, node_class
 
 GOOD = Diagnosis("disk spool", "ok", "There is room.")
 FREE = Diagnosis("output", "ok", "Files stay for ever.", "output_dir")
@@ -35,12 +38,12 @@ def config(tmp_path: Path) -> Path:
 def says(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the examination find this."""
 
-    def says(*found: Diagnosis) -> list[bool]:
+    def says(*found: Diagnosis, lacking: Any = None) -> list[bool]:
         probed: list[bool] = []
 
-        async def examine(*_: Any, probe: bool) -> inspect.Report:
+        async def examine(*_: Any, probe: bool, **__: Any) -> inspect.Report:
             probed.append(probe)
-            return inspect.Report(found)
+            return inspect.Report(found, lacking=lacking or {})
 
         monkeypatch.setattr(inspect, "examine", examine)
         return probed
@@ -83,6 +86,16 @@ def test_json_has_area_verdict_sentence_and_mend(run: Any, says: Any) -> None:
     ]
 
 
+def test_which_workflow_fits_where_is_a_table_while_there_is_room(run: Any, says: Any) -> None:
+    lacking = {"portrait": {"small": ["a", "b"], "big": []}, "film": {"small": [], "big": ["c"]}}
+    says(GOOD, lacking=lacking)
+    lines = run("doctor").stdout.splitlines()
+    assert lines[-5:-2] == ["WORKFLOW  small    big", "portrait  lacks 2  fits", "film      fits     lacks 1"]
+    assert json.loads(run("doctor", "--json").stdout)["lacking"] == lacking
+    says(GOOD, lacking={"portrait": {f"gpu-{n}": [] for n in range(7)}})
+    assert "WORKFLOW" not in run("doctor").stdout
+
+
 def test_comfyui_is_probed_only_if_told_so(run: Any, says: Any) -> None:
     probed = says(GOOD)
     run("doctor")
@@ -111,21 +124,25 @@ def test_a_broken_workflow_is_a_failure_and_the_others_are_checked(
     run: Any, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
+    classes = {"Blank": node_class({"width": ["INT", {}]}, "IMAGE"), "SaveImage": CLASSES["Save"]}
 
-    async def examine(_: Any, graphs: Any, *__: Any, **___: Any) -> inspect.Report:
+    async def examine(_: Any, graphs: Any, *__: Any, drafts: Any, **___: Any) -> inspect.Report:
         seen.extend(graphs)
+        body = json.dumps(classes).encode()
+        drawn = [await drafts["drawn"](body, read_object_info(body, "digest")) for _ in range(2)]
+        assert drawn[0] is drawn[1], "it was converted twice"
+        seen.extend(node["class_type"] for node in drawn[0].graph.values())
         return inspect.Report((GOOD,))
 
     monkeypatch.setattr(inspect, "examine", examine)
     more = "[workflows.empty-image]\nfile = 'sample:empty-image'\n[workflows.lost]\nfile = 'lost.json'\n"
-    (config.parent / "drawn.json").write_text('{"nodes": [], "links": []}')
+    save = node(2, "SaveImage", ["x"], links={"images": 1})
+    said = document(node(1, "Blank", [8]), save, links=[[1, 1, 0, 2, 0, "IMAGE"]])
+    (config.parent / "drawn.json").write_text(json.dumps(said))
     config.write_text(config.read_text() + more + "[workflows.drawn]\nfile = 'drawn.json'\n")
     result = run("doctor", "--config", str(config))
-    assert (result.exit_code, seen) == (FOUND, ["empty-image"])
-    lost, drawn, *_ = result.stdout.splitlines()
-    assert "[workflows.lost]" in lost
-    assert drawn.startswith("ok ")
-    assert "Workflow drawn is in the UI format." in drawn
+    assert (result.exit_code, seen) == (FOUND, ["empty-image", "Blank", "SaveImage"])
+    assert "[workflows.lost]" in result.stdout.splitlines()[0]
 
 
 HANGING = """
@@ -156,3 +173,12 @@ def test_a_thread_that_never_ends_does_not_keep_the_command(tmp_path: Path, conf
 
 def test_help_says_that_nothing_is_changed(run: Any) -> None:
     assert "Changes nothing" in run("doctor", "--help").stdout
+
+
+def test_the_result_is_kept_for_the_daemon_without_secrets(run: Any, config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("http://", "http://me:hush@"))
+    run("doctor", "--config", str(config))
+    (kept,) = saved_checks.load(tmp_path)
+    assert (kept.kind, kept.ok) == ("doctor", False)
+    assert {one.level for one in kept.findings} == {"ok", "warning", "failure"}
+    assert "hush" not in str(kept)

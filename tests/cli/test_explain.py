@@ -160,6 +160,26 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({**RENDER, "by": "cancel"}, "attempt 1 was taken out of ComfyUI"),
         ({**RENDER, "by": "foreign"}, "somebody took attempt 1 out of ComfyUI, at its own page"),
     ],
+    "prompt_moved": [
+        (
+            {**RENDER, "backend": "main", "reason": "away", "running": True},
+            "attempt 1 was left at ComfyUI main, which does not work and had been running it",
+        ),
+        (
+            {**RENDER, "backend": "main", "reason": "overtaken"},
+            "attempt 1 was left at ComfyUI main, because an earlier attempt has finished",
+        ),
+    ],
+    "stray_ended": [
+        (
+            {**RENDER, "backend": "main", "outcome": "used"},
+            "attempt 1, which was left at ComfyUI main, had finished: its files are used",
+        ),
+        (
+            {**RENDER, "backend": "main", "outcome": "gone"},
+            "attempt 1, which was left at ComfyUI main, is not there any more",
+        ),
+    ],
     "image_kept": [
         (
             {"image": 3, "width": 64, "height": 32, "extension": "png", "size_bytes": 12345, "sha256": "ab"},
@@ -226,6 +246,12 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "what disk has under this name is not deleted (foreign)",
         )
     ],
+    "image_reviewed": [
+        ({"images": [3], "by": "app", "verdict": "approved", "rating": 4}, "approved and rated 4 of 5 by app"),
+        ({"images": [3], "by": "app", "verdict": "rejected"}, "rejected by app"),
+        ({"images": [3], "by": "cli", "verdict": "none"}, "the verdict was taken back by cli"),
+        ({"images": [3], "by": "cli", "rating": 0}, "the rating was taken back by cli"),
+    ],
     "lane_paused": [
         ({"lane": "store/disk", "cause": "person", "code": "person"}, "the store disk was paused by a person"),
         ({"lane": "backend/main", "cause": "trouble", "code": "not_reached"}, "ComfyUI main stopped (not_reached)"),
@@ -277,6 +303,39 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({**RENDER, "loads": [{"source": {}}, {"source": {}}]}, "the 2 images that it is made from are there"),
         ({**RENDER, "loads": [{"source": {}}, {}]}, "the 1 image that it is made from is there"),
     ],
+    "backend_added": [
+        ({"name": "gpu-7", "url": "http://g", "by": "cli"}, "ComfyUI gpu-7 at http://g was added by cli"),
+        (
+            {"name": "gpu-7", "url": "http://g", "by": "cli", "ttl_s": 60},
+            "ComfyUI gpu-7 at http://g was added by cli, for 60 s unless it is added again",
+        ),
+    ],
+    "backend_removed": [
+        ({"name": "gpu-7", "reason": "person", "by": "cli"}, "ComfyUI gpu-7 was removed by cli"),
+        ({"name": "gpu-7", "reason": "expired"}, "ComfyUI gpu-7 ended, because it was not added again in time"),
+        (
+            {"name": "gpu-7", "reason": "not_allowed"},
+            "ComfyUI gpu-7 is used no more: [backends] allowed does not name its address",
+        ),
+        ({"name": "gpu-7", "reason": "configured"}, "ComfyUI gpu-7 is used as the configuration has it"),
+    ],
+    "webhook_added": [
+        (
+            {"name": "shop", "url": "https://shop.example/hook", "kinds": ["batch_settled"], "by": "cli"},
+            "the webhook shop to https://shop.example/hook was added by cli",
+        )
+    ],
+    "webhook_removed": [({"name": "shop", "by": "cli"}, "the webhook shop was removed by cli")],
+    "webhook_paused": [
+        ({"name": "shop", "reason": "person", "by": "cli"}, "the webhook shop was paused by cli"),
+        ({"name": "shop", "reason": "gone"}, "the webhook shop stopped: its endpoint answered 410 (Gone)"),
+        ({"name": "shop", "reason": "dead"}, "the webhook shop stopped: its endpoint took nothing for five days"),
+    ],
+    "batch_prioritized": [
+        ({"batch_id": BATCH, "priority": 0, "by": "cli"}, "the priority is high now, set by cli"),
+        ({"batch_id": BATCH, "priority": 2, "by": "cli"}, "the priority is low now, set by cli"),
+    ],
+    "webhook_resumed": [({"name": "shop", "by": "cli"}, "the webhook shop was resumed by cli")],
 }
 
 
@@ -311,6 +370,7 @@ def test_a_kind_that_a_newer_daemon_writes_is_called_by_its_name() -> None:
         ("upload_started", {"image": 3, "store": "s", "attempt": 1}, "image 3: "),
         ("image_cancelled", {"images": [3]}, "image 3: "),
         ("image_forgotten", {"images": [3], "stores": False, "by": "cli"}, "image 3: "),
+        ("image_reviewed", {"images": [1, 3], "rating": 5, "by": "cli"}, "images 1, 3: "),
         ("image_cancelled", {"images": [3, 4]}, "images 3, 4: "),
         ("image_cancelled", {"images": list(range(1, 41))}, "images 1 to 40 (40): "),
         ("prompt_accepted", RENDER, "prompt 2: "),
@@ -341,6 +401,12 @@ def test_how_long_it_took_counts_from_the_first_attempt_to_the_last_store() -> N
     stored = [at("image_uploaded", 10_000), at("image_uploaded", 12_000)]
     assert took([*told, *stored]) == f"{said}, 3 s until it was stored"
     assert took([asked]) == took([]) == ""
+
+
+def test_files_of_an_attempt_that_was_left_behind_count_as_rendered_if_they_are_used() -> None:
+    told = [event("prompt_submitting", {}, at_ms=0), event("stray_ended", {"outcome": "used"}, at_ms=8_000)]
+    assert took(told) == "8 s until it was rendered"
+    assert took([told[0], event("stray_ended", {"outcome": "late"}, at_ms=8_000)]) == ""
 
 
 # ---- the command

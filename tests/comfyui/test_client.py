@@ -13,6 +13,7 @@ from aiohttp import web
 
 from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.kept_connections import KeptConnections
 from comfyledger.comfyui.transfer import NotReached
 
 ENTRY = {"p": {"outputs": {"9": {"images": []}}, "status": {"status_str": "success", "completed": True}}}
@@ -54,7 +55,7 @@ class Server:
 
 
 @asynccontextmanager
-async def served(**more: Any) -> AsyncIterator[tuple[Server, ComfyUI]]:
+async def served(kept: KeptConnections | None = None, **more: Any) -> AsyncIterator[tuple[Server, ComfyUI]]:
     server, app = Server(), web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None)
@@ -63,14 +64,17 @@ async def served(**more: Any) -> AsyncIterator[tuple[Server, ComfyUI]]:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         async with aiohttp.ClientSession() as http:
-            yield server, ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5, **more)
+            yield server, ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5, kept=kept, **more)
     finally:
+        if kept is not None:
+            kept.close()
         await runner.cleanup()
 
 
-@pytest.fixture
-async def pair() -> AsyncIterator[tuple[Server, ComfyUI]]:
-    async with served() as pair:
+@pytest.fixture(params=[None, KeptConnections], ids=["aiohttp", "kept"])
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Server, ComfyUI]]:
+    """A server, and its client in both ways of making the frequent calls."""
+    async with served(request.param and request.param()) as pair:
         yield pair
 
 
@@ -173,11 +177,12 @@ async def test_node_classes_are_read_with_numbers_that_are_not_json(pair: tuple[
     server, comfyui = pair
     text = '\ufeff{"K": {"input": {"required": {"x": ["FLOAT", {"max": Infinity, "min": -Infinity, "default": NaN}]}}}}'
     server.answers = {"/object_info": (200, text), "/system_stats": (200, '{"system": {"ram_free": NaN}}')}
-    assert list(await comfyui.object_info()) == ["K"]
+    _, info = await comfyui.object_info()
+    assert list(info) == ["K"]
     assert "system" in await comfyui.system_stats()
 
 
-@pytest.mark.parametrize("answer", [{}, {"error": "x"}, {"data": {"K": {"input": {}}}}])
+@pytest.mark.parametrize("answer", [{}, [], {"error": "x"}, {"data": {"K": {"input": {}}}}])
 async def test_an_answer_without_node_classes_is_none(pair: tuple[Server, ComfyUI], answer: Any) -> None:
     server, comfyui = pair
     server.answers = {"/object_info": (200, answer)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,40 @@ def test_every_recorded_frame_is_known(path: Path) -> None:
         message = m.parse_text(json.dumps(entry["message"]))
         assert not isinstance(message, m.Unknown), entry
         assert getattr(message, "prompt_id", None) == entry["message"]["data"].get("prompt_id")
+
+
+SLOWLY: dict[str, Any] = {"": math.nan}
+"""What only the reader of fields can read, beside the fields."""
+WELL_FORMED = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_id": st.text(max_size=4) | st.just("p" * (fields.ID_CHARS_MAX + 1)),
+        "node": st.none() | st.text(max_size=4) | st.integers(),
+        "nodes": st.lists(st.text(max_size=4), max_size=4),
+        "value": st.integers() | st.floats() | st.booleans(),
+        "max": st.integers(min_value=1, max_value=9) | st.floats(),
+        "output": st.none() | st.dictionaries(st.text(max_size=4), st.lists(ANYTHING, max_size=2), max_size=2),
+        "sid": st.none() | st.text(max_size=4),
+        "status": ANYTHING | st.fixed_dictionaries({"exec_info": st.fixed_dictionaries({"queue_remaining": ANYTHING})}),
+    },
+)
+
+
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_recorded_frames_say_the_same_when_they_are_read_field_by_field(path: Path) -> None:
+    for entry in recorded(path.stem, "ws"):
+        _says_the_same(entry["message"]["type"], entry["message"]["data"])
+
+
+@given(kind=st.sampled_from(KNOWN), data=WELL_FORMED)
+def test_a_frame_says_the_same_however_it_is_read(kind: str, data: dict[str, Any]) -> None:
+    _says_the_same(kind, data)
+
+
+def _says_the_same(kind: str, data: dict[str, Any]) -> None:
+    """Written out, 1 and 1.0 differ."""
+    once, slowly = (m.parse_text(json.dumps({"type": kind, "data": one})) for one in (data, {**data, **SLOWLY}))
+    assert repr(once) == repr(slowly)
 
 
 def test_frames_become_values() -> None:

@@ -89,6 +89,23 @@ async def test_a_server_that_does_not_answer_is_asked_once_in_ten_seconds(tmp_pa
     assert await known.fresh(130.0) is seen
 
 
+async def test_a_server_is_silent_as_long_as_it_need_not_be_asked_again(tmp_path: Path) -> None:
+    server = Server(None)
+    known = of(server, tmp_path)
+    assert not known.is_silent(100.0)
+    server.go.clear()
+    asking = asyncio.create_task(known.fresh(100.0))
+    await until(lambda: server.calls, "it is asked")
+    assert not known.is_silent(100.0)
+    server.go.set()
+    assert await asking is None
+    assert known.is_silent(100.0 + FRESH_S - 0.1)
+    assert not known.is_silent(100.0 + FRESH_S)
+    server.classes = SAVER
+    assert list(await known.fresh(100.0 + FRESH_S) or ()) == ["SaveImage"]
+    assert not known.is_silent(100.0 + FRESH_S)
+
+
 async def test_a_server_that_has_connected_is_asked_at_once(tmp_path: Path) -> None:
     server = Server(SAVER)
     known = of(server, tmp_path)
@@ -233,3 +250,24 @@ async def test_what_names_no_class_is_no_answer(tmp_path: Path, answer: Any) -> 
     known = of(Server(answer), tmp_path)
     assert await known.fresh(100.0) is None
     assert known.current() is None
+
+
+async def test_what_a_server_says_after_it_was_left_is_not_used(tmp_path: Path) -> None:
+    server, said = Server(SAVER), list[str]()
+    known = NodeClasses(cast(ComfyUI, server), tmp_path / "main.json.gz", lambda: said.append("changed"))
+    server.go.clear()
+    asking = asyncio.create_task(known.fresh(100.0))
+    await until(lambda: server.calls)
+    known.close()
+    server.go.set()
+    assert await asking is None, "who asked is not cancelled"
+    assert not said
+    assert not list(tmp_path.iterdir())
+
+
+async def test_what_is_on_disk_goes_with_its_server(tmp_path: Path) -> None:
+    known = of(Server(SAVER), tmp_path)
+    await known.fresh(100.0)
+    await known.forget()
+    await known.forget()
+    assert of(Server(None), tmp_path).known is None

@@ -24,7 +24,7 @@ BYTES_MAX = 1 << 19
 
 
 def running(converter: Converter) -> Any:
-    return converter._process
+    return converter._process._process
 
 
 async def refusal(converter: Converter, document: bytes) -> Refused:
@@ -114,7 +114,7 @@ async def test_many_documents_at_once_are_answered_and_too_many_are_refused() ->
     [("bytearray(1 << 29)", "MemoryError"), ("open('x', 'wb', 0).write(b'x')", "OSError"), ("bytearray(1 << 20)", "")],
 )
 def test_the_process_cannot_take_more_memory_than_it_may_nor_write(code: str, error: str, tmp_path: Path) -> None:
-    words = f"from comfyledger.comfyui.ui_format.__main__ import limit; limit(1 << 28); {code}"
+    words = f"from comfyledger.limited_process.child import limit; limit(1 << 28); {code}"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, timeout=60, check=False, cwd=tmp_path)
     assert error.encode() in done.stderr
     assert bool(done.returncode) == bool(error)

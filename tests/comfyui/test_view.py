@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from comfyledger.client.connecting import _Direct
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.direct import Direct, redirection_of
+from comfyledger.comfyui.kept_connections import KeptConnections
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.comfyui.transfer import ANSWER_BYTES_MAX, PIECE_BYTES, FileMissing, NotGiven, NotReached
 from support.waiting import pause
@@ -80,25 +81,35 @@ async def speaker() -> AsyncIterator[Speaker]:
         yield speaker
 
 
-@pytest.fixture
-async def comfyui(speaker: Speaker) -> AsyncIterator[ComfyUI]:
-    async with aiohttp.ClientSession(auto_decompress=False) as http:
-        yield client_of(http, speaker, BASE_S)
+@pytest.fixture(params=[None, KeptConnections], ids=["aiohttp", "kept"])
+def kept(request: pytest.FixtureRequest) -> Iterator[KeptConnections | None]:
+    """Both ways of making the frequent calls."""
+    kept = request.param and request.param()
+    yield kept
+    if kept is not None:
+        kept.close()
 
 
 @pytest.fixture
-async def patient(speaker: Speaker) -> AsyncIterator[ComfyUI]:
+async def comfyui(speaker: Speaker, kept: KeptConnections | None) -> AsyncIterator[ComfyUI]:
     async with aiohttp.ClientSession(auto_decompress=False) as http:
-        yield client_of(http, speaker, PATIENT_S)
+        yield client_of(http, speaker, BASE_S, kept)
 
 
-def client_of(http: aiohttp.ClientSession, speaker: Speaker, base_s: float) -> ComfyUI:
+@pytest.fixture
+async def patient(speaker: Speaker, kept: KeptConnections | None) -> AsyncIterator[ComfyUI]:
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+        yield client_of(http, speaker, PATIENT_S, kept)
+
+
+def client_of(http: aiohttp.ClientSession, speaker: Speaker, base_s: float, kept: KeptConnections | None) -> ComfyUI:
     return ComfyUI(
         http,
         speaker.url,
         connect_timeout_s=2,
         request_timeout_s=base_s,
         transfer_min_bytes_per_s=MIN_BYTES_PER_S,
+        kept=kept,
     )
 
 

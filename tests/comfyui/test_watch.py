@@ -14,9 +14,11 @@ import pytest
 
 from comfyledger.comfyui.answers import PromptAnswer
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.direct import AddressOf
 from comfyledger.comfyui.messages import Preview, Progress
+from comfyledger.comfyui.outstanding import Ending
 from comfyledger.comfyui.transfer import NotReached
-from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, Ending, Watcher
+from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, TEXT_BYTES_MAX, Watcher
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 from support.waiting import until
 
@@ -41,7 +43,9 @@ class Live:
 class Post:
     """A stand-in, a watcher that runs, and what it told."""
 
-    def __init__(self, sim: SimComfyUI, http: aiohttp.ClientSession, url: str) -> None:
+    def __init__(
+        self, sim: SimComfyUI, http: aiohttp.ClientSession, url: str, address_of: AddressOf | None = None
+    ) -> None:
         self.sim = sim
         self.http = http
         self.url = url
@@ -50,7 +54,7 @@ class Post:
         self.client_ids: list[str] = []
         self.greeted = asyncio.Event()
         self.greeted.set()
-        self.comfyui = ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5)
+        self.comfyui = ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5, address_of=address_of)
         self.watcher = Watcher(
             self.comfyui,
             self.live,
@@ -111,11 +115,46 @@ async def test_the_end_of_a_prompt_is_found_with_its_files(post: Post) -> None:
     assert [file.filename for file in ending.entry.outputs["9"]] == ["1_00001_.png"]
 
 
-async def test_an_end_that_was_heard_is_looked_up_with_one_call(post: Post) -> None:
+async def test_the_socket_goes_to_the_address_that_is_found_or_nowhere(tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def address_of(host: str, port: int) -> str:
+        asked.append((host, port))
+        if len(asked) == 1:
+            raise OSError("not this one")
+        return "127.0.0.1"
+
+    async with await serve(SimOptions(output=tmp_path / "out")) as sim, aiohttp.ClientSession() as http:
+        port = int(sim.url.rpartition(":")[2])
+        post = Post(sim, http, f"http://no.such.name.invalid:{port}", address_of)
+        task = asyncio.create_task(post.watcher.run())
+        await until(lambda: post.watcher.is_up)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert asked == [("no.such.name.invalid", port)] * 2
+    assert [trouble.text for trouble in post.troubles] == ["It cannot be reached: not this one."]
+
+
+async def test_an_end_of_which_all_was_heard_needs_no_call(post: Post) -> None:
     prompt_id = await post.submit()
     asked = len(post.sim.ledger.requests)
-    await post.end_of(prompt_id)
-    paths = [request.path for request in list(post.sim.ledger.requests)[asked:]]
+    ending = await post.end_of(prompt_id)
+    assert [request.path for request in list(post.sim.ledger.requests)[asked:]] == []
+    assert ending.heard
+    assert ending.entry is not None
+    assert ending.entry.outputs == (await post.comfyui.history(prompt_id)).outputs
+
+
+async def test_an_end_before_which_a_frame_was_missed_is_looked_up_with_one_call(post: Post) -> None:
+    await post.control(hold=["start"])
+    prompt_id = await post.submit()
+    following = asyncio.create_task(post.end_of(prompt_id))
+    await until(lambda: post.watcher.runs_one)
+    post.watcher._take(b"x" * (TEXT_BYTES_MAX + 1))
+    asked = len(post.sim.ledger.requests)
+    await post.control(hold=[])
+    assert not (await following).heard
+    paths = [request.path for request in list(post.sim.ledger.requests)[asked:] if "history" in request.path]
     assert paths == [f"/history/{prompt_id}"]
 
 

@@ -26,9 +26,10 @@ from comfyledger.comfyui.messages import (
     Preview,
     Progress,
 )
+from comfyledger.comfyui.outstanding import Ending
 from comfyledger.comfyui.running import Running
 from comfyledger.comfyui.transfer import NotReached
-from comfyledger.comfyui.watch import Ending, Watcher
+from comfyledger.comfyui.watch import Watcher
 from comfyledger.sim.comfyui.server import SimOptions, serve
 from support.waiting import until
 

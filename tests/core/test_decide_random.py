@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from comfyledger.core.commands import MadeFrom, OpenSeries, PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.sources import has_bytes, has_ended
+from comfyledger.core.events import ImageKept
 from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Limits
@@ -35,7 +36,16 @@ from comfyledger.core.scheduling.effects import (
     UploadImage,
 )
 from comfyledger.core.scheduling.pending_work import PendingWork
-from comfyledger.core.values import EVERYTHING, Evidence, ImageAt, LoadedFile, backend_lane, store_lane, user_lane
+from comfyledger.core.values import (
+    EVERYTHING,
+    Evidence,
+    ImageAt,
+    LoadedFile,
+    VerdictAsked,
+    backend_lane,
+    store_lane,
+    user_lane,
+)
 from support.core_builders import (
     PlainLedger,
     accepted,
@@ -53,13 +63,16 @@ from support.core_builders import (
     interrupted,
     kept,
     laid_by,
+    left,
     owing,
+    prioritizing,
     raising,
     refused,
     release,
     renumbering,
     restoring,
     retry,
+    reviewing,
     series,
     sources_of,
     stores,
@@ -73,11 +86,14 @@ from support.core_builders import (
     wrote,
 )
 from support.plain_engine import PlainEngine, kept_in_memory
-from support.row_checks import check_batch, check_fold, check_numbers, rows_of
+from support.review_checks import check_reviews
+from support.row_checks import check_attempts, check_batch, check_fold, check_numbers, rows_of
 
 BATCHES = ("b1", "b2", "b3")
 STORES = ("folder", "cloud")
-BACKENDS = ("main", "other")
+BACKENDS = ("main", "other", "third")
+FARMS = (BACKENDS[:2], BACKENDS)
+REASONS: tuple[Any, ...] = ("away", "person", "removed", "replaced")
 USERS = ("Areg", "Mara")
 LANES = (
     EVERYTHING,
@@ -85,9 +101,10 @@ LANES = (
     *map(store_lane, STORES),
     *map(backend_lane, BACKENDS),
 )
-WIDE = Limits(
-    {"main": 10_000, "other": 10_000}, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000, sources_max=10_000
-)
+MANY = 10_000
+WIDE = Limits({}, fetches_max=MANY, uploads_max=MANY, cancels_max=MANY, sources_max=MANY)
+NARROW = Limits({}, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, priority_age_ms=5_000)
+VERDICTS: tuple[VerdictAsked | None, ...] = (None, "approved", "rejected", "none")
 Resolve = Callable[[PlainLedger], Message]
 Move = Callable[["Run"], None]
 
@@ -133,7 +150,7 @@ def submits_to(batch: str) -> st.SearchStrategy[Message]:
         st.integers(1, 3),
         st.sampled_from(USERS),
         st.sampled_from([(), ("folder",), STORES]),
-        st.sampled_from(BACKENDS),
+        st.sampled_from(["", "", "", *BACKENDS[:2]]),
         st.integers(0, 2),
         st.sampled_from([True, True, True, False]),
         st.sampled_from([1, 1, 2, 3]),
@@ -172,6 +189,13 @@ steering = st.one_of(
     ),
     st.builds(hold, batch_ids),
     st.builds(release, batch_ids),
+    st.builds(
+        lambda images, verdict, rating: reviewing(*images, verdict=verdict, rating=rating),
+        st.lists(st.builds("{}/{}".format, batch_ids, st.integers(0, 5)), max_size=3),
+        st.sampled_from(VERDICTS),
+        st.sampled_from([None, 0, 3]),
+    ),
+    st.builds(prioritizing, st.integers(0, 2), batch_ids),
     st.builds(
         lambda images, store, batch: owing(*images, store=store, batch=batch),
         some_images,
@@ -222,13 +246,14 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
             unfit(prompt, attempt, batch=batch),
             sources_of(batch, *(replace(load, sha256=f"{count}") for load in loads), prompt=prompt),
             ended(batch, BATCHES[count % 2], prompt=prompt, image=count),
+            left(prompt, attempt, REASONS[count % 4], running=count > 2, batch=batch),
         )[kind]
 
     return resolve
 
 
 rogues = st.builds(
-    rogue_prompt_report, st.integers(0, 13), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
+    rogue_prompt_report, st.integers(0, 14), batch_ids, st.integers(-1, 4), st.integers(-2, 2), st.integers(0, 4)
 )
 image_reports = st.builds(
     lambda make, image, store, batch: make(image, store, batch=batch),
@@ -253,15 +278,13 @@ messages = st.one_of(plain_messages.map(plain), plain_messages.map(plain), rogue
 class Run:
     """An engine, and a second index that is fed alike but never asked, so that nothing of it ever runs."""
 
-    def __init__(self) -> None:
-        limits = Limits(
-            {"main": 2, "other": 2}, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, priority_age_ms=5_000
-        )
-        self.engine = PlainEngine(limits)
+    def __init__(self, backends: tuple[str, ...]) -> None:
+        self.wide = replace(WIDE, queue_depths=dict.fromkeys(backends, MANY))
+        self.engine = PlainEngine(replace(NARROW, queue_depths=dict.fromkeys(backends, 2)))
         self.feed_both()
 
     def feed_both(self) -> None:
-        self.quiet = PendingWork(WIDE)
+        self.quiet = PendingWork(self.wide)
         feed = self.engine.owed.apply
 
         def apply(rows: Iterable[Row], now_ms: int) -> None:
@@ -285,8 +308,11 @@ def send(*resolves: Resolve) -> Move:
 
 
 def take(run: Run) -> None:
+    fetched = {(one.batch_id, one.prompt) for one in run.engine.running.values() if isinstance(one, FetchPrompt)}
     for effect in run.engine.take():
         check_effect(run.engine.ledger, effect)
+        begins = isinstance(effect, SubmitPrompt) and not effect.resumed
+        assert not begins or (effect.batch_id, effect.prompt) not in fetched  # type: ignore[attr-defined]
 
 
 def end_one(which: int, how: int) -> Move:
@@ -361,6 +387,51 @@ def wrong_end(effect: Effect, how: int) -> list[Message]:
     return [make(effect.prompt, effect.attempt, batch=effect.batch_id)]
 
 
+def leave(which: int, reason: Any, running: bool) -> Move:
+    """A live attempt is left behind, or is to be."""
+
+    def move(run: Run) -> None:
+        may_be_left = {"submitting", "accepted", "finished"}
+        rows = [row for row in rows_of(run.engine.ledger, PromptRow) if row.state in may_be_left]
+        if rows:
+            row = rows[which % len(rows)]
+            run.engine.post(left(row.index, row.attempt, reason, running=running, batch=row.batch_id))
+
+    return move
+
+
+def begin(run: Run) -> None:
+    """What may go to a backend goes there."""
+    take(run)
+    for effect in list(run.engine.running.values()):
+        if isinstance(effect, SubmitPrompt):
+            run.engine.perform(effect)
+
+
+def end_followed(which: int, how: int, *, strays: bool) -> Move:
+    """An attempt that was left behind ends, or another one: with all of its files, or in one of the other ways."""
+
+    def move(run: Run) -> None:
+        engine = run.engine
+        take(run)
+        followed = [one for one in engine.running.values() if isinstance(one, FollowPrompt)]
+        chosen = [one for one in followed if strays == _is_stray(engine, one)]
+        if chosen:
+            effect = chosen[which % len(chosen)]
+            if how == 0:
+                counts = engine.files_expected(effect)
+                engine.post(wrote(effect.prompt, effect.attempt, files=counts, batch=effect.batch_id))
+                engine.done(effect)
+            else:
+                end(engine, effect, how)
+
+    return move
+
+
+def _is_stray(engine: PlainEngine, effect: PromptEffect) -> bool:
+    return engine.ledger.prompt(effect.prompt, effect.batch_id).stray(effect.attempt) is not None
+
+
 def wait(ms: int) -> Move:
     def move(run: Run) -> None:
         run.engine.wait(ms)
@@ -370,6 +441,12 @@ def wait(ms: int) -> Move:
 
 ends = st.builds(end_one, st.integers(0, 9), st.sampled_from([*range(17), 0, 0, 0, 0, 9, 9, 11]))
 working = st.lists(ends, min_size=1, max_size=8).map(lambda each: many(take, *each))
+few = st.integers(0, 9)
+leaving = st.builds(leave, few, st.sampled_from([*REASONS, "away", "away"]), st.booleans())
+followed = st.builds(end_followed, few, st.sampled_from([0, 0, 0, *range(7, 17)]), strays=st.booleans())
+moving = st.lists(st.one_of(leaving, followed, st.just(take), st.just(begin), ends), min_size=1, max_size=8).map(
+    lambda each: many(begin, *each)
+)
 meddling = st.lists(messages, min_size=1, max_size=4).map(lambda group: send(*group))
 moves = st.one_of(
     working,
@@ -377,6 +454,9 @@ moves = st.one_of(
     working,
     meddling,
     meddling,
+    moving,
+    moving,
+    moving,
     st.sampled_from([0, 500, 1_000, 30_000]).map(wait),
     st.just(Run.restart),
 )
@@ -407,7 +487,8 @@ def check_effect(ledger: PlainLedger, effect: Effect) -> None:
         assert paused.isdisjoint({EVERYTHING, effect.lane})
     elif isinstance(effect, SubmitPrompt) and not effect.resumed:
         batch, prompt = ledger.batch(effect.batch_id), ledger.prompt(effect.prompt, effect.batch_id)
-        assert (prompt.state, prompt.attempt + 1, batch.held) == ("queued", effect.attempt, "")
+        assert (prompt.state, prompt.next_attempt, batch.held) == ("queued", effect.attempt, "")
+        assert batch.backend in {"", effect.backend}
         assert not prompt.lacks_sources
         assert paused.isdisjoint({EVERYTHING, effect.lane, user_lane(batch.user_key)})
 
@@ -421,13 +502,38 @@ def check_depth(run: Run) -> None:
         for effect in run.engine.running.values()
         if isinstance(effect, SubmitPrompt)
         and ledger.prompt(effect.prompt, effect.batch_id).state == "queued"
-        and ledger.prompt(effect.prompt, effect.batch_id).attempt < effect.attempt
+        and ledger.prompt(effect.prompt, effect.batch_id).next_attempt == effect.attempt
     }
     placed = there | coming
     taken = Counter(placed.values())
     assert max(taken.values(), default=0) <= run.engine.limits.queue_depths["main"]
     suspects = (name for (batch_id, index), name in placed.items() if ledger.prompt(index, batch_id).strikes)
     assert all(taken[name] == 1 for name in suspects)
+
+
+def check_strays(run: Run) -> None:
+    """Each stray is followed and cancelled where it was left, and nothing else is that is not live."""
+    owed = {
+        key: getattr(effect, "backend", "") for key, effect in run.engine.owed._wanted.items() if key[0] in _TAKING_OUT
+    }
+    for row in rows_of(run.engine.ledger, PromptRow):
+        for stray in row.strays:
+            for kind in _TAKING_OUT:
+                assert owed.pop((kind, row.batch_id, row.index, stray.attempt)) == stray.backend
+        if row.state in {"accepted", "cancelling"}:
+            assert owed.pop(("follow", row.batch_id, row.index, row.attempt)) == row.backend
+        if row.state == "cancelling":
+            assert owed.pop(("cancel", row.batch_id, row.index, row.attempt)) == row.backend
+    assert not owed, "nobody asked for this"
+
+
+_TAKING_OUT = ("follow", "cancel")
+
+
+def check_fetches(run: Run) -> None:
+    """The files of all attempts of a prompt have the same places in the spool, so one fetch writes there."""
+    fetched = Counter((one.batch_id, one.prompt) for one in run.engine.running.values() if isinstance(one, FetchPrompt))
+    assert max(fetched.values(), default=0) <= 1, "files of two attempts are mixed"
 
 
 def check_sources(run: Run) -> None:
@@ -456,7 +562,7 @@ def sources_in(ledger: PlainLedger, prompt: PromptRow) -> list[ImageRow | None]:
 def check_index(run: Run) -> None:
     """The index that was fed row by row says what a fresh one says that is filled after a crash."""
     now_ms = run.engine.now_ms + 3_600_000
-    fresh = PendingWork(WIDE)
+    fresh = PendingWork(run.wide)
     fresh.apply(run.engine.ledger.open_rows(), run.engine.now_ms)
     assert run.quiet._wanted == fresh._wanted
     assert run.quiet.open_counts() == fresh.open_counts()
@@ -466,14 +572,13 @@ def check_index(run: Run) -> None:
 def says(owed: PendingWork, now_ms: int) -> tuple[set[Any], Counter[str], set[tuple[str, int]]]:
     """What an index would start: by key, and of lanes in trouble how many calls, whichever come first.
 
-    Beside a suspect only some may start, whichever come first, so there it counts who starts or waits.
+    Which prompts begin depends on what was before, so of these it counts which begin or wait for it.
     """
     effects = owed.take(now_ms)
     begun = {(one.batch_id, one.prompt) for one in effects if isinstance(one, SubmitPrompt) and not one.resumed}
-    apart = {backend_lane(row.backend) for row in owed._prompts.values() if row.strikes}
-    effects = [one for one in effects if one.lane not in apart or isinstance(one, FollowPrompt)]
-    probes = [effect.lane for effect in effects if owed.in_trouble(effect.lane) and effect.kind != "follow"]
-    keys = {effect.key for effect in effects if effect.lane not in probes}
+    others = [one for one in effects if not isinstance(one, SubmitPrompt) or one.resumed]
+    probes = [one.lane for one in others if owed.in_trouble(one.lane) and one.kind != "follow"]
+    keys = {one.key for one in others if one.lane not in probes}
     return keys, Counter(probes), begun | set(owed._queue._queued)
 
 
@@ -482,7 +587,14 @@ def check(run: Run) -> None:
     check_numbers(ledger)
     for batch in rows_of(ledger, BatchRow):
         check_batch(ledger, batch)
+    events = [entry.event for entry in ledger.log]
+    check_attempts(events, ledger.rows.values())
+    check_reviews(ledger.log, ledger.rows.values())
+    kept_files = [event for event in events if isinstance(event, ImageKept)]
+    assert all(f"-a{event.attempt}" in event.sha256 for event in kept_files), "a file of another attempt than it says"
     check_depth(run)
+    check_strays(run)
+    check_fetches(run)
     check_sources(run)
     check_index(run)
 
@@ -509,16 +621,18 @@ def check_all_can_end(run: Run) -> None:
     engine.post(taking("first", batch=batch) for batch in BATCHES)
     engine.work()
     assert all(batch.settled for batch in rows_of(engine.ledger, BatchRow))
-    assert all(prompt.state == "done" for prompt in rows_of(engine.ledger, PromptRow))
+    assert all(prompt.is_over for prompt in rows_of(engine.ledger, PromptRow))
     engine.wait(3_600_000).take()
     assert kept_in_memory(engine.owed) == 0
     assert kept_in_memory(run.quiet) == 0
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(runs)
-def test_after_any_messages_the_ledger_is_sound_and_every_image_can_end(played: list[Move]) -> None:
-    run = Run()
+@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(FARMS), runs)
+def test_after_any_messages_the_ledger_is_sound_and_every_image_can_end(
+    backends: tuple[str, ...], played: list[Move]
+) -> None:
+    run = Run(backends)
     for move in played:
         move(run)
         check(run)

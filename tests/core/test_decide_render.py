@@ -57,6 +57,12 @@ def test_an_attempt_that_began_at_one_backend_begins_at_no_other() -> None:
     assert (then.answer, then.events) == (Wanted(go=False), ())
 
 
+def test_an_attempt_begins_only_where_its_batch_may_go() -> None:
+    ledger = given(submit(backend="big"))
+    assert ledger.when(intended(1, backend="other")).answer == Wanted(go=False)
+    assert ledger.when(intended(1, backend="big")).answer == Wanted(go=True, attempt=1)
+
+
 @pytest.mark.parametrize("attempt", [-1, 0, 2, 3])
 def test_only_the_next_attempt_may_begin(attempt: int) -> None:
     assert given(submit()).when(intended(1, attempt)).answer == Wanted(go=False)

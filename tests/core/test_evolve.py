@@ -6,16 +6,27 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from comfyledger.core import events as module
-from comfyledger.core.commands import ForgetInput, PauseLane, ResumeLane
-from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
+from comfyledger.core.commands import (
+    AddBackend,
+    AddWebhook,
+    ForgetInput,
+    PauseLane,
+    PauseWebhook,
+    RemoveBackend,
+    RemoveWebhook,
+    ResumeLane,
+    ResumeWebhook,
+)
+from comfyledger.core.events import KIND_OF, KINDS, Event, ImageKept, Recorded, stream_of
 from comfyledger.core.evolve import evolve as fold
 from comfyledger.core.evolve.evolve import evolve, touches
-from comfyledger.core.evolve.transitions import COUNT
+from comfyledger.core.evolve.transitions import COUNT, moved
 from comfyledger.core.keys import BatchKey
 from comfyledger.core.reports import InputGone, LaneWorks
-from comfyledger.core.rows import BatchRow, ImageState, Slice, TemplateRow
+from comfyledger.core.rows import BatchRow, ImageRow, ImageState, PromptRow, Slice, TemplateRow
 from support.core_builders import (
     PlainLedger,
     adding,
@@ -23,6 +34,7 @@ from support.core_builders import (
     deleted,
     dropping,
     failing,
+    finished,
     folded,
     foreign,
     forget,
@@ -33,6 +45,7 @@ from support.core_builders import (
     interrupted,
     kept,
     laid_by,
+    left,
     loading,
     lost,
     made_from,
@@ -42,13 +55,16 @@ from support.core_builders import (
     one_stored,
     owing,
     pinned,
+    prioritizing,
     raising,
     refused,
     release,
+    rendered,
     rendering,
     renumbering,
     restoring,
     retry,
+    reviewing,
     sending,
     sources_of,
     stuck,
@@ -63,14 +79,15 @@ GOLDEN = {
     "series_raised": "series folder next evidence reason by",
     "batch_requested": (
         "batch_id label request_id request_digest username user_key character premade series workflow"
-        " template plan images prompts stores priority metadata outputs"
+        " template plan images prompts stores priority metadata outputs unchecked origin needs backend"
+        " webhook webhook_url"
     ),
     "batch_held": "batch_id reason",
     "batch_resumed": "batch_id",
     "batch_cancelled": "batch_id by",
     "batch_settled": "batch_id stored parked failed cancelled forgotten",
     "batch_reopened": "batch_id by render images upload source",
-    "prompt_submitting": "batch_id prompt attempt prompt_id backend outputs choice_over version left_out",
+    "prompt_submitting": "batch_id prompt attempt prompt_id backend outputs choice_over version left_out server",
     "prompt_accepted": "batch_id prompt attempt",
     "prompt_refused": "batch_id prompt attempt code words",
     "prompt_finished": "batch_id prompt attempt files code words",
@@ -103,6 +120,16 @@ GOLDEN = {
     "input_erased": "sha256 reason",
     "input_removed": "sha256 backend found name given_up by",
     "sources_fixed": "batch_id prompt loads",
+    "prompt_moved": "batch_id prompt attempt backend reason running",
+    "stray_ended": "batch_id prompt attempt backend outcome files",
+    "backend_added": "name url by tags ttl_s queue_depth",
+    "backend_removed": "name reason by",
+    "webhook_added": "name url kinds generation by",
+    "webhook_removed": "name by",
+    "webhook_paused": "name reason by",
+    "webhook_resumed": "name by",
+    "batch_prioritized": "batch_id priority by",
+    "image_reviewed": "batch_id images by verdict rating",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
 
@@ -115,6 +142,7 @@ def eventful() -> PlainLedger:
         *(rendering(1), gone(1, restarted=True), rendering(2), interrupted(2), release()),
         *(one_stored(1, batch="b2"), one_kept(2, batch="b2"), unwanted(2, batch="b2"), intended(3, batch="b2")),
         *(refused(3, batch="b2"), retry(batch="b2"), uploaded(2, batch="b2"), hold("b2"), cancel(batch="b2")),
+        reviewing("b2/1", "b2/2", verdict="approved", rating=3),
         *(failing(3), cancel(7), retry(5), cancel()),
         *(failing(prompt, times=1, batch="b3") for prompt in range(1, 4)),
         *(
@@ -134,6 +162,10 @@ def eventful() -> PlainLedger:
         *(adding("1f"), sending("1f"), submit("b6", 1, loads=(loading("1f"),)), one_stored(1, batch="b6")),
         *(submit("b7", 1, loads=(made_from("b6"),)), sources_of("b7", made_from("b6", sha256=pinned(1).sha256))),
         *(ForgetInput("app", "1f"), InputGone("1f", "main", name_of("1f"))),
+        *(submit("b8", 1), rendering(1, batch="b8"), left(1, batch="b8"), finished(1, batch="b8")),
+        *(AddBackend("app", "gpu-7", "http://gpu-7.example"), RemoveBackend("app", "gpu-7")),
+        *(AddWebhook("app", "shop", "https://shop.example/hook", ("batch_settled",)), PauseWebhook("app", "shop")),
+        *(ResumeWebhook("app", "shop"), RemoveWebhook("app", "shop"), submit("b9"), prioritizing(0, "b9")),
     )
 
 
@@ -177,7 +209,8 @@ def test_an_event_of_a_later_version_with_more_fields_can_be_read(event: Event) 
 @pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
 def test_an_event_belongs_to_a_stream(event: Event) -> None:
     about = next(
-        (value for key in ("batch_id", "series", "lane", "sha256") if (value := getattr(event, key, ""))), "ledger"
+        (value for key in ("batch_id", "series", "lane", "sha256", "name") if (value := getattr(event, key, ""))),
+        "ledger",
     )
     assert stream_of(event).endswith(about)
     assert about
@@ -222,6 +255,29 @@ def test_an_event_whose_rows_are_not_loaded_is_a_fault_and_not_a_guess() -> None
 def test_every_state_of_an_image_is_counted() -> None:
     assert set(COUNT) == set(get_args(ImageState))
     assert set(COUNT.values()) <= set(BatchRow.__struct_fields__)
+
+
+@pytest.mark.parametrize("before", get_args(ImageState))
+@pytest.mark.parametrize("to", get_args(ImageState))
+def test_each_move_takes_an_image_from_one_count_to_another(before: ImageState, to: ImageState) -> None:
+    (batch,) = (row for row in given(submit("b1")).rows.values() if isinstance(row, BatchRow))
+    image = ImageRow(batch.batch_id, 1, 1, "folder", "file", 1, "areg", state=before)
+    for images in ([image], [image, image]):
+        counts = {name: getattr(batch, name) for name in COUNT.values()}
+        counts[COUNT[before]] -= len(images)
+        counts[COUNT[to]] += len(images)
+        assert moved(batch, images, to) == replace(batch, **counts)
+
+
+def test_a_prompt_changes_with_the_last_image_that_is_kept_and_not_before() -> None:
+    ledger, state = given(submit("b1", 3, per_prompt=3), rendered(files=3), kept(2), kept(1, 3)), Slice()
+    changes = []
+    for entry in ledger.log:
+        rows = evolve(state, entry)
+        state.put(rows)
+        if isinstance(entry.event, ImageKept):
+            changes.append([row.state for row in rows if isinstance(row, PromptRow)])
+    assert changes == [[], [], ["done"]]
 
 
 def test_a_series_keeps_the_spelling_of_its_first_use() -> None:

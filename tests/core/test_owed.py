@@ -8,8 +8,19 @@ import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.rows import ImageRow, Upload
 from comfyledger.core.scheduling.capacity import Limits
-from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.scheduling.effects import (
+    CancelPrompt,
+    DeleteImage,
+    Effect,
+    FetchPrompt,
+    FindSources,
+    FollowPrompt,
+    RemoveInput,
+    SubmitPrompt,
+    UploadImage,
+)
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from support.core_builders import (
@@ -50,6 +61,28 @@ def kinds(effects: list[Effect]) -> list[str]:
 
 def prompts(effects: list[Effect]) -> list[tuple[str, int]]:
     return [(effect.batch_id, effect.prompt) for effect in effects if isinstance(effect, SubmitPrompt)]
+
+
+PROMPT = ("batch", 1, 1, "main")
+STORED = ("folder", ImageRow("batch", 1, 1, "f", "n", 1, "areg"), Upload("folder"))
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        SubmitPrompt(*PROMPT),
+        FollowPrompt(*PROMPT, "id", (1,)),
+        CancelPrompt(*PROMPT, "id"),
+        FetchPrompt(*PROMPT, "id", (1,), ()),
+        UploadImage(*STORED),
+        DeleteImage(*STORED),
+        FindSources("batch", 1, ()),
+        RemoveInput("sha256", "", ""),
+    ],
+    ids=lambda effect: type(effect).__name__,
+)
+def test_the_key_of_an_effect_begins_with_its_kind(effect: Effect) -> None:
+    assert effect.key[0] == effect.kind
 
 
 # ---- by state

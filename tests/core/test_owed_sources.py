@@ -16,9 +16,11 @@ from support.core_builders import (
     failing,
     forget,
     hold,
+    kept,
     made_from,
     one_kept,
     release,
+    rendered,
     sending,
     sources_of,
     stuck,
@@ -122,7 +124,7 @@ def test_prompts_that_wait_are_counted() -> None:
     lived = looked(submit("b3", 1, label="other", loads=(made_from("b2"),)), hold("b2"))
     assert lived.owed.open_counts()["waiting"] == 2
     assert lived.owed.open_counts_of("other")["waiting"] == 1
-    assert lived.owed.standing().prompts == {"queued": 1, "waiting": 2}
+    assert lived.owed.standing(0).prompts == {"queued": 1, "waiting": 2}
 
 
 def test_looks_are_bounded() -> None:
@@ -166,7 +168,7 @@ def test_a_backend_in_trouble_keeps_nobody_from_looking() -> None:
 
 @pytest.mark.parametrize("lane", [BACKEND, user_lane("areg"), EVERYTHING])
 def test_a_pause_keeps_it_from_being_sent_and_not_from_being_looked_at(lane: str) -> None:
-    lived = looked(PauseLane("app", lane)).given(one_kept())
+    lived = looked(*rendered(1), PauseLane("app", lane)).given(kept(1))
     (look,) = (effect for effect in lived.take() if isinstance(effect, FindSources))
     lived.perform(look)
     assert "submit" not in kinds(lived.take())

@@ -28,7 +28,8 @@ class Play:
         self.rows: dict[PromptId, PromptRow] = {}
         self.batches: dict[PromptId, tuple[BatchRow, frozenset[str]]] = {}
         self.fits: dict[str, Iterable[str]] = {}
-        self.queue = PromptQueue(LIMITS, self.rows, FarmFit(LIMITS.every_tag, self.fits))
+        self.by_id: dict[str, BatchRow] = {}
+        self.queue = PromptQueue(LIMITS, self.by_id, self.rows, FarmFit(LIMITS.every_tag, self.fits))
         self.waiting: set[PromptId] = set()
         self.there: dict[str, set[PromptId]] = {backend: set() for backend in BACKENDS}
         self.runs: Counter[PromptId] = Counter()
@@ -49,6 +50,7 @@ class Play:
         pin = self.chance.choice(["", "", "", *BACKENDS])
         fits = frozenset(self.chance.choice([(), (), ("gpu1",), ("gpu0", "gpu2")]))
         batch = batch_of(f"b{self.count}", user, priority, pin)
+        self.by_id[batch.batch_id] = batch
         self.fits[batch.batch_id] = fits
         for index in range(1, self.chance.choice([1, 3, 8]) + 1):
             prompt = (batch.batch_id, index)

@@ -18,9 +18,9 @@ PURE = sorted(
     ]
 )
 ALLOWED = {
-    *("__future__", "bisect", "collections", "collections.abc", "difflib", "enum", "functools"),
-    *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing"),
-    *("unicodedata", "urllib.parse", "zlib"),
+    *("__future__", "base64", "binascii", "bisect", "collections", "collections.abc", "difflib", "enum", "functools"),
+    *("hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct"),
+    *("types", "typing", "unicodedata", "urllib.parse", "zlib"),
     *("msgspec", "msgspec.structs"),
 }
 FROM_UUID = {"UUID", "uuid5"}

@@ -29,6 +29,7 @@ from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile
+from comfyledger.workers.spool import pinned_copy as copy_module
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_builders import submission
@@ -154,7 +155,7 @@ def without(step: str) -> None:
     elif step == "synchronous":
         schema._PRAGMAS["synchronous"] = 1
     elif step:
-        setattr(spool_module, step, lambda path: None)
+        setattr(copy_module if step == "sync_file" else spool_module, step, lambda path: None)
 
 
 def main(root: str, step: str = "") -> None:

@@ -54,6 +54,14 @@ async def test_what_is_open_is_seen_before_the_loop_runs_and_is_loaded_once(make
     assert after.engine.view.open_counts() == {**counts, "running": 2}
 
 
+async def test_a_backend_that_comes_has_work_at_once(rig: Any) -> None:
+    await rig.submit(submission("r1", quantity=9))
+    await until(lambda: len(rig.effects) == 3)
+    rig.engine.set_backends({"main": 3, "more": 2}, {}, {})
+    await until(lambda: len(rig.effects) == 5)
+    assert {effect.lane for effect in rig.effects[3:]} == {"backend/more"}
+
+
 async def test_a_worker_that_dies_is_logged_and_its_work_retried_with_back_off(rig: Any) -> None:
     async def die(effect: Effect) -> None:
         if effect.kind == "follow":

@@ -34,6 +34,7 @@ from comfyledger.core.scheduling.effects import (
     UploadImage,
 )
 from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import decode
 from support.core_builders import (
     accepted,
     cancel,
@@ -45,6 +46,7 @@ from support.core_builders import (
     intended,
     interrupted,
     kept,
+    left,
     refused,
     release,
     retry,
@@ -54,7 +56,7 @@ from support.core_builders import (
     uploading,
 )
 from support.input_checks import check_loads
-from support.ledger_builders import check_tables, rows_in, submission
+from support.ledger_builders import check_tables, log_of, rows_in, submission
 from support.machine_engine import MachineEngine
 from support.machine_files import Files
 from support.machine_lives import FORGOTTEN, Lives
@@ -73,9 +75,11 @@ from support.machine_messages import (
 )
 from support.machine_model import Model
 from support.plain_engine import kept_in_memory
+from support.row_checks import check_attempts
 
-LANES = ("everything", "user/areg", "backend/main", "store/folder")
+LANES = ("everything", "user/areg", "backend/main", "backend/other", "store/folder")
 WAYS = ("dies", "silent", "stuck", "refused", "fails", "interrupted", "removed", "lost", "miscounted", "half")
+REASONS = ("away", "away", "away", "person", "person", "removed", "replaced")
 LARGE = "x" * 200_000
 
 spelled = st.sampled_from(sorted(SPELLED))
@@ -328,6 +332,56 @@ class EngineMachine(Lives, Files):
         under = list(self.life.under.values())
         self.play(self.end(under[number % len(under)].effect, way, twice))
 
+    @precondition(lambda self: self.life.under)
+    @rule(
+        leaving=st.lists(st.tuples(which, st.sampled_from(REASONS), st.booleans()), min_size=3, max_size=6),
+        ways=st.lists(st.tuples(which, st.sampled_from(["well"] * 8 + list(WAYS)), st.booleans()), min_size=6),
+        twice=st.booleans(),
+    )
+    def prompts_are_left_behind(self, leaving: list[tuple[int, Any, bool]], ways: Any, twice: bool) -> None:
+        """They begin elsewhere, and what was left ends in all the ways there are, before or after its successor."""
+
+        async def move() -> None:
+            await self.all_that_may_begin()
+            for number, reason, running in leaving:
+                if self.live:
+                    await self.is_left(self.live[number % len(self.live)], reason, running=running, twice=twice)
+            await self.all_that_may_begin()
+            for number, way, strays in ways:
+                followed = [one.effect for one in self.life.under.values() if isinstance(one.effect, FollowPrompt)]
+                chosen = [one for one in followed if self.is_stray(one) == strays]
+                if chosen:
+                    await self.end(chosen[number % len(chosen)], way, twice)
+
+        self.play(move())
+
+    def is_stray(self, effect: FollowPrompt) -> bool:
+        row = rows_in(self.life.path)["prompt", effect.batch_id, effect.prompt]
+        return isinstance(row, PromptRow) and row.stray(effect.attempt) is not None
+
+    async def all_that_may_begin(self) -> None:
+        for under in list(self.life.under.values()):
+            if isinstance(under.effect, SubmitPrompt):
+                await self.end(under.effect)
+
+    async def is_left(self, row: PromptRow, reason: Any, *, running: bool, twice: bool) -> None:
+        """No image changes. What is left is looked after, or given up if nobody can be asked for it."""
+        states = at_a_glance(self.life.path)
+        await self.report(left(row.index, row.attempt, reason, running=running, batch=row.batch_id), twice=twice)
+        assert at_a_glance(self.life.path) == states
+        after = rows_in(self.life.path)["prompt", row.batch_id, row.index]
+        assert isinstance(after, PromptRow)
+        is_gone, is_left = reason in {"removed", "replaced"}, after.state == "queued"
+        assert is_left or row.waiting or (row.strikes and not is_gone)
+        assert (after.stray(row.attempt) is not None) == (is_left and not is_gone)
+
+    @property
+    def live(self) -> list[PromptRow]:
+        """The prompts that have an attempt which may be left behind."""
+        rows = rows_in(self.life.path).values()
+        states = {"submitting", "accepted", "finished"}
+        return [row for row in rows if isinstance(row, PromptRow) and row.state in states]
+
     @precondition(lambda self: self.model.images)
     @rule(number=which, prompt=st.integers(1, 4), behind=st.integers(1, 3), nowhere=st.booleans())
     def late_and_foreign_reports_change_nothing(self, number: int, prompt: int, behind: int, nowhere: bool) -> None:
@@ -335,8 +389,10 @@ class EngineMachine(Lives, Files):
             batch = "nowhere" if nowhere else self.some_batch(number)
             row = rows_in(self.life.path).get(("prompt", batch, prompt))
             attempt = row.attempt - behind if isinstance(row, PromptRow) else behind
+            if isinstance(row, PromptRow) and row.stray(attempt) is not None:
+                return
             position = self.life.engine.view.position
-            makers = (intended, accepted, refused, finished, failed, interrupted, gone)
+            makers = (intended, accepted, refused, finished, failed, interrupted, gone, left)
             reports: list[Any] = [make(prompt, attempt, batch=batch) for make in makers]
             reports += [kept(1, 2, prompt=prompt, attempt=attempt, batch=batch)]
             reports += [make(9, batch=batch) for make in (uploading, uploaded, unwanted)]
@@ -414,6 +470,8 @@ class EngineMachine(Lives, Files):
         check_tables(self.life.path)
         check_loads(rows_in(self.life.path))
         self.model.check(snapshot(self.life.path))
+        events = [decode(line.kind, line.schema, line.data) for line in log_of(self.life.path)]
+        check_attempts(events, rows_in(self.life.path).values())
         self.loop.run_until_complete(self.life.check_index())
         for under in self.life.under.values():
             effect = under.effect
@@ -443,6 +501,7 @@ class EngineMachine(Lives, Files):
         failed = set(self.model.in_state(self.model.images, "failed"))
         assert failed <= self.failed_for_want_of_a_source()
         assert set(self.model.images.values()) <= {"stored", "cancelled", "failed", *FORGOTTEN}
+        assert all(row.is_over for row in rows_in(self.life.path).values() if isinstance(row, PromptRow))
         assert kept_in_memory(self.life.engine._state.owed) == 0
         check_tables(self.life.path)
 
@@ -461,7 +520,7 @@ class EngineMachine(Lives, Files):
 
 TestEngineMachine = EngineMachine.TestCase
 TestEngineMachine.settings = settings(
-    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "10")),
+    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "11")),
     stateful_step_count=int(os.environ.get("MACHINE_STEPS", "25")),
     deadline=None,
     derandomize="MACHINE_EXAMPLES" not in os.environ,

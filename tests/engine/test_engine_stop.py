@@ -50,6 +50,24 @@ async def test_a_group_under_way_is_seen_to_its_end_and_answered(rig: Any) -> No
     assert len(check_tables(rig.path)) == 2
 
 
+async def test_a_group_that_waits_for_its_thread_is_seen_to_its_end_too(rig: Any) -> None:
+    """However often it is cancelled meanwhile."""
+    await until(lambda: rig.engine._is_loaded and not rig.engine._scrubbing)
+    begun, go_on = threading.Event(), threading.Event()
+    rig.engine._thread.call(lambda: (begun.set(), go_on.wait(10)))
+    await until(begun.is_set)
+    [client] = rig.send(submission("r1"))
+    await until(lambda: rig.engine._thread._jobs.qsize() == 1, "the group waits")
+    for _ in range(3):
+        rig.running.cancel()
+        await asyncio.sleep(0)
+    go_on.set()
+    assert [image.number for image in (await client).images] == [1, 2, 3]
+    await asyncio.wait([rig.running])
+    assert rig.running.cancelled()
+    assert len(check_tables(rig.path)) == 2
+
+
 async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any) -> None:
     held = Held(rig, then=failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
     [client] = rig.send(submission("r1"))

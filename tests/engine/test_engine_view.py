@@ -17,7 +17,7 @@ from support.ledger_builders import submission
 SOURCE = Path(comfyledger.__file__).parent
 CALLS = {
     *("command", "report", "load", "run", "stop", "set_brake", "series_waiting"),
-    *("look_for_lock", "probe_soon", "observe", "refuse", "learned"),
+    *("look_for_lock", "probe_soon", "observe", "refuse", "learned", "set_backends"),
 }
 SHOWN = [name for name in vars(EngineView) if not name.startswith("_")]
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from comfyledger.core.commands import CancelBatch
 from comfyledger.core.events import KINDS
+from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.ledger.sqlite.writer import Ledger
+from support.core_builders import gone, left, rendering
 from support.ledger_builders import check_tables, submission, take
 from support.ledger_load import run_load
 
@@ -15,7 +18,7 @@ from support.ledger_load import run_load
 @pytest.mark.parametrize("seed", range(4))
 def test_the_tables_equal_the_fold_of_the_log(path: Path, seed: int) -> None:
     ledger = Ledger.open(path)
-    run_load(ledger, seed, groups=200)
+    run_load(ledger, seed, groups=260)
     ledger.close()
     lines = check_tables(path)
     assert len(lines) > 300
@@ -46,3 +49,18 @@ def test_what_is_open_is_found_again_after_a_start(path: Path) -> None:
     assert ("batch-app-last", 1) in prompts
     batches = {row.batch_id for row in rows if type(row).__name__ == "BatchRow"}
     assert {batch_id for batch_id, _ in prompts} <= batches
+
+
+def test_a_prompt_that_is_done_and_has_a_stray_is_found_again(path: Path) -> None:
+    ledger = Ledger.open(path)
+    batch_id = take(ledger, submission("one"))[0].batch_id
+    take(ledger, *rendering(1, batch=batch_id), left(1, batch=batch_id), CancelBatch("app", batch_id))
+    ledger.close()
+    again = Ledger.open(path)
+    rows = again.open_rows()
+    assert [row.strays[0].attempt for row in rows if isinstance(row, PromptRow)] == [1]
+    assert [row.settled for row in rows if isinstance(row, BatchRow)] == [True]
+    take(again, gone(1, batch=batch_id))
+    assert [row for row in again.open_rows() if isinstance(row, PromptRow | BatchRow)] == []
+    again.close()
+    check_tables(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.ports import ImageFilter
 from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -14,7 +17,8 @@ from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
-from support.ledger_builders import check_tables, raw, submission, take
+from support import large_ledger
+from support.ledger_builders import as_before_lists, check_tables, raw, submission, take
 from support.ledger_on_disk import folders_of
 
 
@@ -138,9 +142,12 @@ def test_a_view_under_the_name_of_a_table_of_ours_is_refused_by_name(used: Path)
 
 OURS = [
     *(("table", name) for name in ("series", "names_given", "requests", "batches", "prompts", "images", "lanes")),
-    *(("table", name) for name in ("events_by_user", "template_uses")),
-    *(("index", name) for name in ("events_by_stream", "blobs_by_key", "batches_open", "images_kept", "prompts_open")),
-    *(("index", name) for name in ("batches_by_user", "images_by_user", "images_forgetting")),
+    *(("table", name) for name in ("events_by_user", "template_uses", "facets")),
+    *(
+        ("index", name)
+        for name in ("events_by_stream", "blobs_by_key", "batches_open", "images_unstored", "prompts_open")
+    ),
+    *(("index", name) for name in ("batches_by_user", "facets_by_user", "facets_by_label", "images_unstored")),
     *(("trigger", name) for name in ("events_are_never_changed", "events_are_never_deleted")),
 ]
 
@@ -164,7 +171,7 @@ def test_what_is_missing_of_ours_is_named_and_made_anew_from_the_log(used: Path,
     "statements",
     [
         ("DROP TABLE lanes", "CREATE TABLE lanes (name TEXT)"),
-        ("DROP INDEX images_kept", "CREATE INDEX images_kept ON images (batch_id)"),
+        ("DROP INDEX images_unstored", "CREATE INDEX images_unstored ON images (batch_id)"),
         (
             "DROP TRIGGER events_are_never_deleted",
             "CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events BEGIN SELECT 1; END",
@@ -270,8 +277,8 @@ def test_a_ledger_that_went_through_a_dump_is_ours(used: Path, tmp_path: Path) -
 
 def test_a_ledger_before_its_migration_is_compared_with_its_own_version(path: Path) -> None:
     Ledger.open(path).close()
-    changed(path, "DROP TABLE template_uses", "DROP INDEX images_forgetting")
-    changed(path, "DELETE FROM _sqlite_migrations WHERE name = '0002_forgetting'", "PRAGMA user_version=1")
+    changed(path, "DROP TABLE reviews")
+    changed(path, "DELETE FROM _sqlite_migrations WHERE name = '0007_reviews'", "PRAGMA user_version=6")
     ledger = Ledger.open(path)
     assert ledger.foreign == ()
     ledger.close()
@@ -280,9 +287,9 @@ def test_a_ledger_before_its_migration_is_compared_with_its_own_version(path: Pa
 
 def test_a_name_that_a_table_of_ours_will_need_is_refused_by_name(path: Path) -> None:
     Ledger.open(path).close()
-    changed(path, "DROP TABLE template_uses", "DROP INDEX images_forgetting", "CREATE TABLE template_uses (mine TEXT)")
-    changed(path, "DELETE FROM _sqlite_migrations WHERE name = '0002_forgetting'", "PRAGMA user_version=1")
-    with pytest.raises(LedgerUnusable, match="table template_uses") as refused:
+    changed(path, "DROP TABLE reviews", "CREATE TABLE reviews (mine TEXT)")
+    changed(path, "DELETE FROM _sqlite_migrations WHERE name = '0007_reviews'", "PRAGMA user_version=6")
+    with pytest.raises(LedgerUnusable, match="table reviews") as refused:
         Ledger.open(path)
     changed(path, refused.value.hint[refused.value.hint.index("ALTER") :])
     Ledger.open(path).close()
@@ -292,3 +299,40 @@ def test_many_objects_of_others_make_no_endless_sentence(used: Path) -> None:
     changed(used, *(f"CREATE TRIGGER t{n} AFTER INSERT ON lanes BEGIN SELECT 1; END" for n in range(40)))
     with pytest.raises(LedgerUnusable, match="and 30 more"):
         Ledger.open(used)
+
+
+def test_a_ledger_of_the_release_before_lists_get_their_table_and_one_index_for_three(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    large_ledger.fill(path, 300)
+    expected = contents(path, "SELECT * FROM facets")
+    as_before_lists(path)
+    Ledger.open(path).close()
+    assert contents(path, "SELECT * FROM facets") == expected
+    named = {name for (name,) in contents(path, "SELECT name FROM sqlite_schema WHERE tbl_name = 'images'")}
+    assert named == {"images", "images_unstored"}
+    assert len(expected) > 30
+
+
+def test_a_rebuild_of_the_release_before_lists_leaves_no_former_index(used: Path) -> None:
+    as_before_lists(used)
+    rebuild(used, silent)
+    ledger = Ledger.open(used)
+    assert ledger.foreign == ()
+    ledger.close()
+    check_tables(used)
+
+
+async def test_images_of_the_release_before_lists_can_be_listed_in_its_file(used: Path) -> None:
+    """A backup is read as it is, and nothing brings its tables up to date."""
+    as_before_lists(used)
+    reader = Reader(used)
+    for wanted in (ImageFilter(), ImageFilter(username_key="areg", state="pending"), ImageFilter(label="app")):
+        assert [row.index for row in await reader.images(wanted)] == [1, 2, 3]
+    with pytest.raises(LedgerUnusable, match="older release"):
+        await reader.images(ImageFilter(medium="video"))
+    await reader.close()
+
+
+def contents(path: Path, sql: str) -> list[Any]:
+    with closing(raw(path)) as connection:
+        return connection.execute(sql).fetchall()

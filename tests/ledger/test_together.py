@@ -13,6 +13,7 @@ import pytest
 from comfyledger.core.commands import Forget
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.keys import RequestKey, SeriesKey
 from comfyledger.core.results import Accepted
 from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import Refused
@@ -47,7 +48,7 @@ def test_together_and_apart_are_the_same(tmp_path: Path, seed: int) -> None:
     """Each message is chosen on what the one before it left: many groups have a prompt's or a batch's whole life."""
     together, apart = Ledger.open(tmp_path / "together.db"), Ledger.open(tmp_path / "apart.db")
     load, size = Load(apart, seed), random.Random(seed)
-    for _ in range(80):
+    for _ in range(110):
         messages: list[Message] = []
         outcomes: list[Outcome] = []
         with apart.group() as lines:
@@ -109,7 +110,29 @@ def test_a_group_of_submits_reads_and_writes_a_series_once(ledger: Ledger) -> No
     ledger._connection.set_trace_callback(None)
     about_series = [sql for sql in statements if " series " in sql]
     assert len(about_series) <= 3, "what a series begins with, the series, and what it is afterwards"
+    assert len([sql for sql in statements if sql.startswith("SELECT row FROM requests")]) == 1
     assert not [sql for sql in statements if "SAVEPOINT" in sql]
+
+
+@pytest.mark.parametrize("count", [1, projections.THESE_MAX, 2 * projections.THESE_MAX + 3])
+def test_rows_that_are_looked_for_together_are_those_found_one_by_one(ledger: Ledger, count: int) -> None:
+    """Those that are there and those that are not, of several labels."""
+    submits = [submission(f"r{n}", user=f"User {n % 9}", label="app" if n % 3 else "other") for n in range(count)]
+    decide_group(ledger, [*submits[::2]], TERMS)
+    keys = [
+        key
+        for one in submits
+        for key in (RequestKey(one.label, one.request_id), *(SeriesKey(x.key) for x in one.series))
+    ]
+    assert ledger.load_these(keys) == {key.row_id: ledger.load_one(key) for key in keys}
+
+
+def test_a_repeat_in_a_group_of_many_is_answered_as_the_first(ledger: Ledger) -> None:
+    first, *others = (submission(f"r{n}") for n in range(8))
+    decide_group(ledger, [first], TERMS)
+    outcomes, _ = decide_group(ledger, [*others, first, others[0]], TERMS)
+    repeated = [outcome.answer.repeated for outcome in outcomes]  # type: ignore[union-attr]
+    assert repeated == [False] * 7 + [True] * 2
 
 
 def test_an_error_that_is_no_messages_own_ends_the_group(ledger: Ledger, path: Path) -> None:

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from comfyledger.comfyui.graph.find import plan_workflow
+from comfyledger.core.commands import AddBackend, RemoveBackend
+from comfyledger.core.reports import SubmitIntended
+from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.doctor import backends, run
 from comfyledger.maintenance.doctor.comfyui_judge import Planned
 from comfyledger.maintenance.doctor.judge import Diagnosis
+from comfyledger.maintenance.doctor.prompts_left import added_to
 from comfyledger.sim.comfyui import server
-from support.doctor_report import about, ids, verdicts
+from support.doctor_report import about, ids, report, verdicts
+from support.ledger_builders import raw, submission
+from support.ledger_on_disk import take_group
 
 FINE = Diagnosis("comfyui x", "ok", "Workflow w: ComfyUI has its nodes and their models.")
 LACKS = Diagnosis("comfyui x", "failure", "Workflow w: It lacks Foo.", "install the custom nodes")
@@ -56,6 +62,42 @@ def test_of_many_that_lack_something_the_first_are_named() -> None:
     assert one.sentence.endswith(" 45 more lack something.")
 
 
+def test_the_matrix_has_what_is_missing_at_each_that_could_be_asked() -> None:
+    fits = {"a": {"w": [FINE], "x": [FINE]}, "b": {"w": [LACKS, OTHER], "x": [FINE]}}
+    tags = {"a": ("flux",), "b": (), "away": ("flux",)}
+    assert backends.lacking({"w": (), "x": ("flux", "48gb")}, tags, fits) == {
+        "w": {"a": [], "b": ["It lacks Foo.", "a.safetensors is missing."]},
+        "x": {"a": ["It does not have the tags: 48gb."], "b": ["It does not have the tags: flux, 48gb."]},
+    }
+
+
+def test_what_clients_added_is_named_and_left_to_the_daemon() -> None:
+    assert backends.of_added([]) == []
+    (one,) = backends.of_added(["gpu-1", "gpu-2"])
+    assert (one.verdict, "by it alone: gpu-1, gpu-2." in one.sentence) == ("ok", True)
+    (one,) = backends.of_added([f"gpu-{n}" for n in range(30)])
+    assert "gpu-4 and 25 more." in one.sentence
+
+
+async def test_prompts_at_an_added_comfyui_are_not_left(loaded: Any, tmp_path: Path) -> None:
+    settings, path = loaded(""), tmp_path / "state" / "ledger.db"
+    assert added_to(path) == []
+    path.parent.mkdir(exist_ok=True)
+    ledger = Ledger.open(path)
+    take_group(ledger, submission("r1", quantity=2))
+    take_group(ledger, *(AddBackend("app", f"gpu-{n}", f"http://gpu-{n}.example:8188") for n in (1, 2, 3)))
+    take_group(ledger, RemoveBackend("app", "gpu-3"))
+    take_group(ledger, *(SubmitIntended("batch-app-r1", n, 1, f"gpu-{n}") for n in (1, 2)))
+    ledger.close()
+    assert added_to(path) == ["gpu-1", "gpu-2"]
+    found = await report(settings)
+    said = [line.sentence for line in found.diagnoses if "gpu-1" in line.sentence or "gpu-1" in line.area]
+    assert len(said) == 1, said
+    assert said[0].startswith("Added to the running daemon")
+    raw(path).execute("DROP TABLE backends")
+    assert added_to(path) == []
+
+
 def test_versions_that_differ_are_a_warning_with_the_names() -> None:
     assert backends.of_versions({"a": "0.29.0", "b": "0.29.0"}) == []
     (one,) = backends.of_versions({"a": "0.33.0", "b": "0.29.0", "c": "0.33.0"})
@@ -86,6 +128,9 @@ async def test_every_comfyui_is_reached_and_all_are_compared(loaded: Any, tmp_pa
     assert set(verdicts(about(found, "comfyui big"))) == set(verdicts(about(found, "comfyui small"))) == {"ok"}
     (one,) = about(found, "workflows")
     assert one.sentence.startswith("Workflow empty-image fits big only. small: Node 1 (EmptyImage)")
+    assert list(found.lacking) == ["empty-image"]
+    assert found.lacking["empty-image"].keys() == {"big", "small"}
+    assert (found.lacking["empty-image"]["big"], len(found.lacking["empty-image"]["small"])) == ([], 1)
     assert any("main, big share" in line.sentence for line in about(found, "output main"))
     (clock,) = about(found, "clock")
     assert clock.sentence.endswith("agrees with 2 ComfyUIs.")

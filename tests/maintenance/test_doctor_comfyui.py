@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +14,8 @@ from aiohttp import web
 
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph.find import plan_workflow
+from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.errors import Refused
 from comfyledger.maintenance.doctor import comfyui
 from comfyledger.maintenance.doctor.comfyui import Examination
 from comfyledger.maintenance.doctor.comfyui_judge import Planned
@@ -123,6 +126,22 @@ async def test_every_workflow_is_checked_against_the_nodes_of_comfyui(box: Box) 
     assert verdicts(found) == ["ok", "failure", "warning"]
     assert "Workflow other: Node 1 (FancyNode)" in found[1].sentence
     assert "Workflow third: Node 1 (EmptyImage): color is -1" in found[2].sentence
+
+
+async def test_a_workflow_in_the_ui_format_is_made_of_the_nodes_that_comfyui_has(box: Box) -> None:
+    async def drawn(body: bytes, info: ObjectInfo) -> Planned:
+        assert "KSampler" in info
+        assert info.digest == hashlib.sha256(body).hexdigest()
+        return planned(GRAPH)
+
+    async def unusable(*_: Any) -> Planned:
+        raise Refused("workflow_invalid", "It has no nodes.", hint="Draw some.")
+
+    box.examination = Examination("main", box.examination._comfyui, {}, ids, {"drawn": drawn, "empty": unusable})
+    fits, lost = await box.examination.nodes()
+    assert (fits.verdict, lost.verdict) == ("ok", "failure")
+    assert (lost.sentence, lost.mend) == ("Workflow empty: It has no nodes.", "Draw some.")
+    assert list(box.examination.fits) == ["drawn", "empty"]
 
 
 async def test_an_old_comfyui_that_gives_ids_of_its_own_is_found_out(aiohttp_server: Any) -> None:

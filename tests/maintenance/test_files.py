@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from comfyledger.core.commands import AddInput, ForgetInput
+from comfyledger.core.commands import AddInput, Forget, ForgetInput
 from comfyledger.core.reports import InputGone
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, MENDS, Tally, silent
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.spool import check_spool
+from comfyledger.maintenance.audit.thumbnails import check_thumbnails
 from comfyledger.maintenance.open_read_only import open_read_only
 from support.ledger_builders import submission
 from support.ledger_on_disk import Place, folders_of, render, rows, take_group
@@ -218,6 +219,43 @@ def test_a_file_among_the_inputs_that_the_ledger_does_not_know_is_found(place: P
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(PICTURE)
     assert place.kinds() == {"input_foreign": [str(path)]}
+
+
+# ---- thumbnails
+
+
+@pytest.mark.parametrize("name", ["1-small.webp", "1-large.webp"])
+def test_a_thumbnail_of_a_kept_image_is_known_whatever_its_bytes(place: Place, name: str) -> None:
+    put_thumbnail(place, f"{R1}/{name}")
+    assert place.kinds() == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", f"{R1}/99-small.webp", f"{R1}/1-huge.webp", f"{R1}/.1-small.webp.7", "elsewhere/1-small.webp"]
+)
+def test_a_thumbnail_of_no_image_is_found(place: Place, name: str) -> None:
+    assert place.kinds() == {}
+    path = put_thumbnail(place, name)
+    assert place.kinds() == {"thumbnail_foreign": [str(path)]}
+    tally = Tally()
+    with open_read_only(place.path) as connection:
+        check_thumbnails(connection, place.folder / "thumbnails", path.stat().st_mtime + 1, tally)
+    assert not tally, "the daemon may be about to remove it"
+
+
+def test_a_thumbnail_of_a_forgotten_image_is_found(place: Place) -> None:
+    path = put_thumbnail(place, f"{R1}/1-small.webp")
+    ledger = Ledger.open(place.path)
+    take_group(ledger, Forget("app", R1, (1,)))
+    ledger.close()
+    assert place.kinds()["thumbnail_foreign"] == [str(path)]
+
+
+def put_thumbnail(place: Place, name: str) -> Path:
+    path = place.folder / "thumbnails" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"RIFF")
+    return path
 
 
 # ---- findings

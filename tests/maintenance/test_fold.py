@@ -50,8 +50,9 @@ def found_in(path: Path) -> dict[str, list[str]]:
 def columns() -> list[tuple[str, str]]:
     """Every column of every projection but the JSON rows, as a ledger is born with them."""
     memory = raw(Path(":memory:"))
-    for statement in (*schema._BIRTH, *schema._FORGETTING, *schema._INPUTS):
-        memory.execute(statement)
+    for statements in schema._STATEMENTS.values():
+        for statement in statements:
+            memory.execute(statement)
     found = [(table, name) for table in TABLES for _, name, *_ in memory.execute(f"PRAGMA table_info({table})")]
     memory.close()
     return [(table, name) for table, name in found if name != "row"]

@@ -9,7 +9,7 @@ import pytest
 from comfyledger.core.commands import Forget
 from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_builders import raw
+from support.ledger_builders import as_before_lists, raw
 from support.ledger_on_disk import Place, rows, take_group
 
 R1 = "batch-app-r1"
@@ -54,10 +54,8 @@ def test_something_written_into_the_room_of_an_erased_text_is_found(forgotten: P
 
 
 def test_a_ledger_of_an_older_version_is_whole_without_newer_tables(place: Place) -> None:
+    as_before_lists(place.path)
     connection = raw(place.path)
-    for statement in ("DROP TABLE template_uses", "DROP INDEX images_forgetting", "PRAGMA user_version=1"):
-        connection.execute(statement)
-    connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0002_forgetting'")
     schema.set_meta(connection, "schema_digest", schema.schema_digest(connection))
     connection.close()
     assert place.kinds() == {}

@@ -38,6 +38,17 @@ def test_processes_find_a_whole_ledger_whole(place: Place, folded_here: Callable
     assert folded_here() == 0
 
 
+def test_processes_find_a_ledger_of_an_older_release_whole(place: Place, folded_here: Callable[[], int]) -> None:
+    place.tamper(
+        "DROP TABLE webhooks",
+        "DROP TABLE webhook_progress",
+        "DELETE FROM _sqlite_migrations WHERE name = '0006_webhooks'",
+        "PRAGMA user_version = 5",
+    )
+    assert place.kinds() == {}
+    assert folded_here() == 0
+
+
 def test_what_processes_find_wrong_is_named_here(place: Place, folded_here: Callable[[], int]) -> None:
     place.tamper(
         "UPDATE events SET at = at + 1 WHERE position = 7",

@@ -11,11 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from comfyledger.core.commands import Forget, ForgetInput, RestoreLedger
+from comfyledger.core.commands import (
+    AddBackend,
+    AddWebhook,
+    Forget,
+    ForgetInput,
+    PauseWebhook,
+    RemoveBackend,
+    RemoveWebhook,
+    RestoreLedger,
+    ResumeWebhook,
+)
+from comfyledger.core.events import BackendAdded, BackendRemoved, WebhookAdded, WebhookRemoved
 from comfyledger.core.keys import InputKey
 from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.reports import BackendEnded, WebhookProgressed
+from comfyledger.core.webhooks import OwedDelivery, WebhookProgress, WebhookRow
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.sqlite import replace
@@ -24,6 +38,7 @@ from comfyledger.maintenance import salvage
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.open_read_only import Identity
+from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.replay import replay
 from comfyledger.maintenance.salvage import Lost
 from comfyledger.plugin_api import Numbers, Series
@@ -331,6 +346,119 @@ def test_an_input_whose_bytes_went_after_the_backup_is_said_to_be_missing(home: 
     file.unlink()
     home.restore()
     assert home.kinds() == {"input_missing": [str(file)]}
+
+
+def added(name: str, place: str = "", **more: Any) -> AddBackend:
+    return AddBackend("app", name, f"http://{place or name}.example:8188", **more)
+
+
+def backends_of(home: Home) -> list[str]:
+    return [
+        f"{name} {url}" for name, url in rows(home.path, "SELECT name, row ->> '$.url' FROM backends WHERE present")
+    ]
+
+
+def test_backends_are_those_that_the_old_ledger_had(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    for one in ("gone", "stays", "other"):
+        take(ledger, added(one))
+    ledger.close()
+    backup(home.path, home.file, 0.0, silent, force=True)
+    ledger = Ledger.open(home.path)
+    take(ledger, RemoveBackend("app", "gone"))
+    take(ledger, added("new", "gone"))
+    take(ledger, added("stays", tags=("flux",)))
+    take(ledger, added("late"))
+    take(ledger, BackendEnded("late", "expired"))
+    ledger.close()
+    home.restore()
+    places = [("new", "gone"), ("other", "other"), ("stays", "stays")]
+    assert backends_of(home) == [f"{name} http://{place}.example:8188" for name, place in places]
+    (tags,) = rows(home.path, "SELECT row ->> '$.tags' FROM backends WHERE name = 'stays'")
+    assert tags == ('["flux"]',)
+    check_tables(home.path)
+
+
+def hook(name: str, path: str = "", *kinds: str) -> AddWebhook:
+    return AddWebhook("app", name, f"https://{name}.example/{path}", kinds or ("batch_settled",))
+
+
+def webhooks_of(home: Home) -> list[WebhookRow]:
+    return [msgspec.json.decode(row, type=WebhookRow) for (row,) in rows(home.path, "SELECT row FROM webhooks")]
+
+
+def test_webhooks_are_those_that_the_old_ledger_had_with_their_secrets_and_pauses(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    for one in ("gone", "moved", "stays"):
+        take(ledger, hook(one))
+    ledger.close()
+    backup(home.path, home.file, 0.0, silent, force=True)
+    ledger = Ledger.open(home.path)
+    for after in (RemoveWebhook("app", "gone"), hook("moved", "a"), hook("moved", "b"), hook("late")):
+        take(ledger, after)
+    for after in (PauseWebhook("app", "stays"), PauseWebhook("app", "late"), ResumeWebhook("app", "late")):
+        take(ledger, after)
+    take(ledger, RemoveWebhook("app", "late"))
+    take(ledger, hook("late"))
+    ledger.close()
+    before = [msgspec.structs.replace(one, since=0) for one in webhooks_of(home)]
+    home.restore()
+    assert [msgspec.structs.replace(one, since=0) for one in webhooks_of(home)] == before
+    assert [(one.name, one.generation, one.present, one.paused) for one in before] == [
+        ("gone", 1, False, ""),
+        ("late", 2, True, ""),
+        ("moved", 3, True, ""),
+        ("stays", 1, True, "person"),
+    ]
+    check_tables(home.path)
+
+
+def test_how_far_a_webhook_has_come_survives_a_restore_and_a_rebuild(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    progress = WebhookProgress(
+        "shop", ledger.epoch, ledger.head.position, owed=(OwedDelivery(1, "b", 2, 3, "timeout"),)
+    )
+    take(ledger, WebhookProgressed(progress))
+    ledger.close()
+    backup(home.path, home.file, 0.0, silent, force=True)
+    home.restore()
+    rebuild(home.path, silent)
+    (saved,) = rows(home.path, "SELECT row FROM webhook_progress")
+    assert msgspec.json.decode(saved[0], type=WebhookProgress) == progress
+    assert home.kinds() == {}
+
+
+def test_of_a_log_that_is_read_backwards_the_later_event_of_a_backend_counts(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    head = ledger.head.position
+    for one in (added("a"), added("b"), RemoveBackend("app", "a"), added("b", ttl_s=60)):
+        take(ledger, one)
+    ledger.close()
+    reading = salvage._Reading(Identity("l", "e"), Head(), silent)
+    reading._read_backwards(raw(home.path), head)
+    found = {one.name: one for one in reading.salvaged().backends}
+    assert found == {"a": BackendRemoved("a", "person", "app"), "b": BackendAdded("b", added("b").url, "app", ttl_s=60)}
+
+
+def test_of_a_log_that_is_read_backwards_webhooks_keep_their_order(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    head = ledger.head.position
+    for one in (hook("a"), RemoveWebhook("app", "a"), hook("b")):
+        take(ledger, one)
+    ledger.close()
+    reading = salvage._Reading(Identity("l", "e"), Head(), silent)
+    reading._read_backwards(raw(home.path), head)
+    found = [(type(one), one.name) for one in reading.salvaged().webhooks]
+    assert found == [(WebhookAdded, "a"), (WebhookRemoved, "a"), (WebhookAdded, "b")]
+
+
+def test_an_address_that_a_broken_log_makes_up_is_not_added(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    take(ledger, added("gpu-7"))
+    ledger.close()
+    home.tamper("UPDATE events SET data = replace(data, 'http://', 'x://') WHERE kind = 'backend_added'")
+    home.restore()
+    assert backends_of(home) == []
 
 
 def test_images_that_a_broken_log_makes_up_are_not_forgotten(home: Home) -> None:

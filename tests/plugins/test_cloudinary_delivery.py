@@ -10,10 +10,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from cloudinary.utils import cloudinary_url
 
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger_cloudinary.account import Options, options_from
-from comfyledger_cloudinary.delivery import address_of, download
+from comfyledger_cloudinary.delivery import address_of, download, scaled_address
 from support.waiting import pause
 
 pytestmark = pytest.mark.usefixtures("quick_time")
@@ -53,6 +54,49 @@ def test_a_signed_address_is_one_of_the_resource_type(kind: str, name: str, form
     address = address_of(options(delivery_type="private"), asset)
     assert address.startswith(f"https://res.cloudinary.com/demo/{kind}/private/s--")
     assert address.endswith(f"--/v12/u_2/{ending}")
+
+
+HOSTILE_NAMES = ["u_2/a b", "Zoë/夜/x_1", "a.b/c.png/d_1", "v1/a/b", "a,b/c:d(1)"]
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_scaled_picture_has_the_address_that_the_sdk_would_give_it(name: str, algorithm: str) -> None:
+    account = options(signature_algorithm=algorithm)
+    for kind, extension, shown, wanted in (
+        ("image", "png", "webp", "c_limit,h_256,w_256"),
+        ("image", "gif", "webp", "c_limit,h_256,pg_1,w_256"),
+        ("video", "mp4", "jpg", "c_limit,h_256,so_0,w_256"),
+    ):
+        common = {"cloud_name": "demo", "api_secret": "s3cr3t", "signature_algorithm": algorithm, "secure": True}
+        common |= {"type": "upload", "resource_type": kind, "version": 12, "long_url_signature": False}
+        stored = cloudinary_url(name, format=extension, **common)[0]
+        expected = cloudinary_url(name, format=shown, raw_transformation=wanted, sign_url=True, **common)[0]
+        assert scaled_address(account, stored, extension, 256) == expected
+        own = stored.replace("res.cloudinary.com/demo", "demo-res.cloudinary.com")
+        address = scaled_address(account, own, extension, 256)
+        assert address == expected.replace("res.cloudinary.com/demo", "demo-res.cloudinary.com")
+
+
+def test_there_is_no_scaled_picture_of_what_is_private_no_picture_or_of_another_account() -> None:
+    stored = "https://res.cloudinary.com/demo/{}/upload/v12/a/b_1.{}"
+    assert scaled_address(options(), stored.format("image", "png"), "png", 256)
+    assert "s3cr3t" not in scaled_address(options(), stored.format("image", "png"), "png", 256)
+    for kind in ("private", "authenticated"):
+        private = stored.format("image", "png").replace("/upload/", f"/{kind}/")
+        assert scaled_address(options(delivery_type=kind), private, "png", 256) == ""
+        assert scaled_address(options(delivery_type=kind), stored.format("image", "png"), "png", 256) == ""
+    for resource_type, extension in (("video", "wav"), ("raw", "glb"), ("raw", "svg"), ("raw", "exr")):
+        assert scaled_address(options(), stored.format(resource_type, extension), extension, 256) == ""
+    for url in (
+        stored.format("video", "png"),
+        stored.format("image", "png").replace("/demo/", "/other/"),
+        stored.format("image", "png").replace("https", "http"),
+        stored.format("image", "png").replace("res.cloudinary.com", "evil.example"),
+        stored.format("image", "png").replace("/v12/", "/"),
+        "",
+    ):
+        assert scaled_address(options(), url, "png", 256) == "", url
 
 
 async def test_never_more_is_taken_than_the_asset_should_have(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ async def test_settled_folders_are_synced_once_until_they_are_made_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    later_ns = [0]
+    later_ns = [-10 * SETTLED_NS]
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
     monkeypatch.setattr(bench.store._disk, "_paths", Paths(lambda: time.time_ns() + later_ns[0]))
 
@@ -284,7 +284,7 @@ async def test_a_replay_makes_durable_what_a_crash_left(bench: Bench, monkeypatc
     assert synced == [str(bench.root / "x_1.png"), str(bench.root)]
 
 
-@pytest.mark.parametrize("change", [{"md5": "0" * 32}, {"size_bytes": 5}, {"path": Path("/no/such/file")}])
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"size_bytes": 5}, {"path": Path("/no/such/file")}])
 async def test_bytes_that_are_not_those_recorded_are_not_stored(bench: Bench, change: dict[str, Any]) -> None:
     outcome = await bench.put(**change)
     assert isinstance(outcome, ImageFault)

@@ -13,6 +13,7 @@ import pytest
 
 from comfyledger.plugin_api import Doubted, Held, LaneFault, Stored, StoreTrouble
 from support.folder_store import NAME, SERIES, Bench
+from support.waiting import until
 
 PARTS = ["Areg", "Areg/characters", "Areg/characters/opal-fever", "Areg/characters/opal-fever/images"]
 
@@ -106,6 +107,49 @@ async def test_a_root_that_is_gone_is_not_made_anew(bench: Bench) -> None:
     shutil.rmtree(bench.root)
     await asserts_trouble(bench, "not_reached")
     assert not bench.root.exists()
+
+
+@pytest.fixture
+async def known(bench: Bench) -> Bench:
+    """The store remembers the folders of its image."""
+    disk = bench.store._disk
+
+    async def is_known() -> bool:
+        assert isinstance(await bench.put(), Stored)
+        return disk._paths.hold(disk._folders_of(NAME.rpartition("/")[0]))
+
+    await until(is_known)
+    return bench
+
+
+@pytest.mark.parametrize("way", [led_out, led_nowhere, filed])
+@pytest.mark.parametrize("part", PARTS)
+async def test_what_is_remembered_of_a_folder_hides_nothing(known: Bench, part: str, way: Way) -> None:
+    (known.root / part).rename(known.root / "away")
+    way(known.root / part, known.root.parent / "elsewhere")
+    outcome = await known.put(b"another", NAME + "2")
+    assert isinstance(outcome, LaneFault)
+    assert outcome.code == "configuration"
+    (known.root / part).unlink()
+    (known.root / "away").rename(known.root / part)
+    assert isinstance(await known.put(b"another", NAME + "2"), Stored)
+
+
+@pytest.mark.parametrize("way", ["without its mark", "another", "gone", "led to"])
+async def test_what_is_remembered_of_a_root_hides_nothing(known: Bench, way: str) -> None:
+    away = known.root.parent / "away"
+    if way == "without its mark":
+        (known.root / ".comfyledger").unlink()
+    else:
+        known.root.rename(away)
+    if way == "another":
+        shutil.copytree(away, known.root)
+        (known.root / ".comfyledger").unlink()
+    if way == "led to":
+        known.root.symlink_to(away)
+    outcome = await known.put(b"another", NAME + "2")
+    assert isinstance(outcome, LaneFault)
+    assert outcome.code == ("configuration" if way == "led to" else "not_reached")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG, errno.ENOTDIR])

@@ -18,12 +18,12 @@ folder = Path(os.fsdecode(sys.argv[1].encode("ascii", "surrogateescape")))
 name = "日本/characters/x/images/日本_x_image_1"
 root = os.fsencode(folder / "store").decode() + "/Bilder ü"
 (folder / "source").write_bytes(b"ours")
-md5 = hashlib.md5(b"ours").hexdigest()
+sha256, md5 = hashlib.sha256(b"ours").hexdigest(), hashlib.md5(b"ours").hexdigest()
 
 async def main():
     store = FolderStore.open("main", {"root": root}, folder / "state")
     assert store.identity == "folder:" + root, store.identity
-    deposit = Deposit("B1/1", name, "png", folder / "source", "s", md5, 4, True)
+    deposit = Deposit("B1/1", name, "png", folder / "source", sha256, md5, 4, True)
     series = Series("日本/characters/x/images", "日本_x_image_")
     stored = await store.put(deposit)
     again = await store.put(deposit)

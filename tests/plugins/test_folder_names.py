@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,14 @@ import pytest
 import comfyledger_folder.names
 from comfyledger.plugin_api import Deposit, ImageFault, Stored
 from comfyledger_folder.disk import Disk, _keys_of
-from comfyledger_folder.names import Folder
+from comfyledger_folder.names import Folder, Names, Paths
 
 
 def deposit(folder: Path, number: int) -> Deposit:
     source = folder / "source.png"
     source.write_bytes(b"ours")
-    md5 = "abdc793c700a0f9110566c092398985f"
-    return Deposit(f"b/{number}", f"a/x_{number}", "png", source, "0" * 64, md5, 4, first_attempt=True)
+    sha256, md5 = (hashlib.new(kind, b"ours").hexdigest() for kind in ("sha256", "md5"))
+    return Deposit(f"b/{number}", f"a/x_{number}", "png", source, sha256, md5, 4, first_attempt=True)
 
 
 @pytest.fixture
@@ -79,6 +80,34 @@ def test_a_folder_whose_time_cannot_be_set_is_listed_each_time(
     for number in range(1, 11):
         assert isinstance(disk.put(deposit(tmp_path, number)), Stored)
     assert listed() == 10
+
+
+@pytest.mark.parametrize(("ctime_ns", "settles_ns"), [(10**18 + 123_456, 10**8), (10**18 + 5_000_000, 25 * 10**8)])
+def test_what_may_change_within_the_same_tick_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctime_ns: int, settles_ns: int
+) -> None:
+    """A clock that shows no parts of a millisecond may tick every other second."""
+    folders, now_ns = [tmp_path, tmp_path / "a"], [0]
+    paths = Paths(lambda: now_ns[0])
+    monkeypatch.setattr(paths, "state_of", lambda _: ((1, 2, ctime_ns),))
+    for passed_ns, is_settled in ((settles_ns, False), (settles_ns + 1, True)):
+        now_ns[0] = ctime_ns + passed_ns
+        paths.remember(folders[-1], paths.state_of(folders))
+        assert paths.hold(folders) == is_settled
+
+
+def test_the_names_of_the_folders_that_were_used_last_are_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comfyledger_folder.names, "NAMES_MAX", 10)
+    monkeypatch.setattr(comfyledger_folder.names, "CALLS", 1)
+    names, places = Names(_keys_of), [tmp_path / str(number) for number in range(20)]
+    for place in places:
+        place.mkdir()
+        with names.of(place).changing("one"):
+            (place / "one").touch()
+    names.of(places[-1])
+    assert list(names._folders) == places[-10:]
 
 
 def test_a_change_of_theirs_during_ours_is_not_taken_for_ours(tmp_path: Path) -> None:

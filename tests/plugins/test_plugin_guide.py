@@ -27,10 +27,22 @@ from comfyledger.testing.store_contract import StoreContract
 from support.documents import ROOT, blocks
 from support.waiting import pause
 
-STORE, PLACE = (body for _, body in blocks((ROOT / "docs" / "plugins.md").read_text("utf-8"), "python"))
+STORE, SCALES, PLACE = (body for _, body in blocks((ROOT / "docs" / "plugins.md").read_text("utf-8"), "python"))
 GUIDE: dict[str, Any] = {"hashlib": hashlib, "pytest": pytest, "__name__": __name__}
-exec(compile(STORE + PLACE, "docs/plugins.md", "exec"), GUIDE)
+exec(compile(STORE + SCALES + PLACE, "docs/plugins.md", "exec"), GUIDE)
 ShelfStore, ShelfPlace, TestShelf = GUIDE["ShelfStore"], GUIDE["ShelfPlace"], GUIDE["TestShelf"]
+
+
+class TestGallery(StoreContract):
+    """The store that scales, at the same place."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Any:
+        class GalleryPlace(ShelfPlace):  # type: ignore[misc, valid-type]
+            def opened(self) -> Any:
+                return GUIDE["GalleryStore"]("shelf", {"file": str(self._file)}, self._file.parent)
+
+        return GalleryPlace(tmp_path)
 
 
 def test_the_store_of_the_guide_is_as_short_as_it_says() -> None:
@@ -169,6 +181,14 @@ async def fetches_pictures_alone(store: Any, public_id: str, extension: str, tar
     await ShelfStore.fetch(store, public_id, "png", target)
 
 
+def scales_everything(store: Any, url: str, extension: str, side_max: int) -> str:
+    return f"https://gallery.example/{side_max}/{url}"
+
+
+def scales_without_tls(store: Any, url: str, extension: str, side_max: int) -> str:
+    return "http://gallery.example/1.webp" if url.startswith("shelf:") and extension == "png" else ""
+
+
 EVERY_MEDIUM = "test_a_file_of_every_medium_goes_all_ways"
 BREAKS: list[tuple[str, Callable[..., Any], str]] = [
     ("put", overwrites, "test_other_bytes_are_never_replaced"),
@@ -192,6 +212,8 @@ BREAKS: list[tuple[str, Callable[..., Any], str]] = [
     ("put", overwrites_videos, "test_other_bytes_of_any_medium_stay"),
     ("put", replaces_another_extension, "test_a_name_with_another_extension_is_never_replaced"),
     ("delete", deletes_every_extension, "test_a_name_with_another_extension_is_never_replaced"),
+    ("thumbnail_url", scales_everything, "test_who_scales_gives_addresses_of_its_own_pictures_alone"),
+    ("thumbnail_url", scales_without_tls, "test_who_scales_gives_addresses_of_its_own_pictures_alone"),
     ("highest_number", counts_pictures_alone, "test_numbers_of_all_media_count"),
 ]
 

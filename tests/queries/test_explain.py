@@ -342,6 +342,21 @@ async def test_what_waits_says_who_paused_it_and_the_lane_is_in_the_story(door: 
         assert gone["events"][-1]["kind"] == "image_cancelled"
 
 
+async def test_a_review_is_in_the_story_and_what_befell_the_lanes_until_then_is_not(door: Any) -> None:
+    async with door.app("app") as app:
+        asked = await app.submit("r1", quantity=2)
+        await app.settled(asked["batch_id"])
+        await app.ask("pause", scope="store:folder")
+        await app.ask("resume", scope="store:folder")
+        await app.ask("review", images=[f"{asked['batch_id']}/1"], rating=5)
+        for what in (f"{asked['batch_id']}/1", asked["batch_id"]):
+            told = await app.ask("explain", what=what)
+            assert told["events"][-1]["kind"] == "image_reviewed"
+            assert not [event for event in told["events"] if event["kind"].startswith("lane")]
+        other = await app.ask("explain", what=f"{asked['batch_id']}/2")
+        assert other["events"][-1]["kind"] != "image_reviewed"
+
+
 async def test_what_comfyui_said_is_in_the_story_and_in_what_is_owed(tmp_path: Path, open_door: Any) -> None:
     graph = {
         "1": {"class_type": "ColourOfMyOwn", "inputs": {}},

@@ -22,15 +22,18 @@ from comfyledger.queries.recipe import Made, Run, recipe_of
 from support.core_builders import (
     PlainLedger,
     accepted,
+    finished,
     given,
     intended,
     kept,
     laid_by,
+    left,
     lost,
     miscounted,
     one_kept,
     one_stored,
     rendered,
+    rendering,
     renumbering,
     retry,
     submit,
@@ -108,6 +111,13 @@ def test_the_recipe_is_of_the_attempt_whose_bytes_are_kept() -> None:
     assert (kept_one.attempt, other.attempt) == (1, 2), "of nothing that is kept it is the last one"
     assert kept_one.kept_at_ms > kept_one.finished_at_ms > kept_one.submitted_at_ms
     assert (other.finished_at_ms, other.kept_at_ms) == (0, 0)
+
+
+def test_a_recipe_of_files_that_were_left_behind_names_where_they_came_from_and_when() -> None:
+    ledger = given(submit(quantity=1), rendering(1), left(1), intended(1, 2, backend="other"), finished(1), kept(1))
+    found = recipe_of(made(ledger), with_graph=False)
+    assert (found.attempt, found.backend) == (1, "main")
+    assert found.kept_at_ms > found.finished_at_ms > found.submitted_at_ms > 0
 
 
 def test_the_prefix_is_the_one_of_then_although_the_image_was_renumbered() -> None:

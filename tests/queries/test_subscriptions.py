@@ -292,20 +292,41 @@ async def test_a_client_that_leaves_ends_its_subscriptions_but_not_its_batch(doo
 
 def test_every_request_is_known_to_these_tests() -> None:
     """A message that is added without a test here is noticed."""
-    tested = {"hello", "submit_batch", "open_series", "get_batch", "list_batches", "get_image", "list_images"}
-    tested |= {"cancel", "retry", "pause", "resume", "subscribe", "unsubscribe", "server_info"}
+    tested = {
+        "hello",
+        "submit_batch",
+        "open_series",
+        "get_batch",
+        "list_batches",
+        "get_image",
+        "list_images",
+        "count_images",
+    }
+    tested |= {"cancel", "retry", "pause", "move", "resume", "subscribe", "unsubscribe", "server_info"}
     tested |= {
+        "add_backend",
+        "remove_backend",
         "read_log",
         "explain",
         "survey_store",
         "raise_series",
         "recover",
         "forget",
+        "activity",
+        "list_checks",
+        "describe_workflow",
+        "set_priority",
+        "review",
         "check_workflow",
         "get_recipe",
         "list_characters",
         "add_input",
         "list_inputs",
         "forget_input",
+        "add_webhook",
+        "remove_webhook",
+        "list_webhooks",
+        "test_webhook",
+        "replay_webhook",
     }
     assert set(REQUESTS) == tested

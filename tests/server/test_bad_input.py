@@ -334,7 +334,7 @@ async def test_a_field_that_has_no_end_is_refused(lasting_door: Any, kind: str, 
         "open_series": {"username": "u", "character": "c"}, "explain": {"what": "x"},
         "raise_series": {"store": "folder", "found": [{"folder": "f", "stem": "s_", "highest": 1}]},
         "check_workflow": {"workflow": {}},
-        "survey_store": {"store": "folder"},
+        "survey_store": {"store": "folder"}, "set_priority": {"batch_id": "b", "priority": "high"},
     }  # fmt: skip
     batches = {"get_batch", "cancel", "retry"}
     data = {**needed.get(kind, {"batch_id": "b"} if kind in batches else {}), field: value}

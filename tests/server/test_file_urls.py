@@ -21,7 +21,8 @@ from comfyledger import wire
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 from comfyledger.server import connections, file_urls, tokens
-from comfyledger.server.file_urls import FileUrls, make_salt
+from comfyledger.server.file_urls import FileUrls
+from comfyledger.server.salted_key import make_salt
 from comfyledger.settings import Door as DoorSettings
 from support.browser import CHROMIUM, Pages
 from support.waiting import until
@@ -269,10 +270,15 @@ def test_behind_a_proxy_an_address_is_https_but_on_this_machine(tmp_path: Path) 
 
 
 class Asked:
+    """What is looked at of a request of a caller who sent a token."""
+
     transport = None
 
     def __init__(self, host: str) -> None:
         self.host = host
+
+    def get(self, _: object) -> None:
+        return None
 
 
 def test_without_a_file_or_a_port_there_is_no_address(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ async def test_bad_input_has_a_code_and_changes_nothing(
 @pytest.mark.parametrize("token", ["", "wrong"])
 async def test_without_a_token_nothing_is_shown(http: Http, token: str) -> None:
     for route in ROUTES:
-        path = route.path.format(batch_id="x", image="x", store="x", input="x")
+        path = route.path.format(batch_id="x", image="x", store="x", input="x", name="x", workflow="x")
         status, problem, headers = await http(route.method, path, token=token)
         assert (status, problem["code"]) == (401, "unauthorized")
         assert headers["WWW-Authenticate"].startswith("Bearer")

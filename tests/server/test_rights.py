@@ -28,6 +28,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("get_image", {"image": "x/1"}, "read"),
     ("get_recipe", {"image": "x/1"}, "read"),
     ("list_images", {}, "read"),
+    ("count_images", {}, "read"),
     ("unsubscribe", {"subscription": "s9"}, "read"),
     ("read_log", {}, "read"),
     ("explain", {"what": "x"}, "read"),
@@ -35,6 +36,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("submit_batch", BATCH, "submit_configured"),
     ("submit_batch", {**BATCH, "workflow": GRAPH}, "submit"),
     ("check_workflow", {"workflow": GRAPH}, "submit"),
+    ("describe_workflow", {"workflow": "empty-image"}, "submit_configured"),
     ("open_series", {"username": "a", "character": "b"}, "submit_configured"),
     ("list_characters", {}, "submit_configured"),
     ("list_inputs", {}, "read"),
@@ -43,16 +45,30 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("forget_input", {"input": "x", "all_labels": True}, "admin"),
     ("cancel", {"batch_id": "x"}, "submit_configured"),
     ("retry", {"batch_id": "x"}, "submit_configured"),
+    ("set_priority", {"batch_id": "x", "priority": "high"}, "submit_configured"),
     ("pause", {"scope": "batch:x"}, "operate"),
+    ("move", {"scope": "backend:x"}, "operate"),
     ("resume", {"scope": "batch:x"}, "operate"),
     ("recover", {"dry_run": True}, "operate"),
     ("forget", {"batch_id": "x"}, "admin"),
+    ("review", {"images": ["x/1"], "rating": 1}, "operate"),
+    ("review", {"images": ["x/1"], "verdict": "rejected", "forget": True}, "admin"),
     ("survey_store", {"store": "x"}, "admin"),
     ("raise_series", {"store": "x", "found": [SERIES]}, "admin"),
+    ("add_backend", {"name": "x", "url": "http://x.example"}, "admin"),
+    ("remove_backend", {"name": "x"}, "admin"),
+    ("add_webhook", {"name": "x", "url": "https://x.example"}, "operate"),
+    ("remove_webhook", {"name": "x"}, "operate"),
+    ("list_webhooks", {}, "operate"),
+    ("test_webhook", {"name": "x"}, "operate"),
+    ("replay_webhook", {"name": "x", "since_position": 0}, "operate"),
+    ("list_checks", {}, "operate"),
+    ("activity", {}, "read"),
     ("subscribe", {"after": -1}, "read"),
 ]
 """Every request, and the least right that may send it. Events that a subscription pushes come after all answers."""
-COUNTS_ALL = {"survey_store", "raise_series"}
+COUNTS_ALL = {kind for kind in wire.REQUESTS if "webhook" in kind}
+COUNTS_ALL |= {"survey_store", "raise_series", "move", "list_checks"}
 """These also need a token that sees all labels."""
 SEES = pytest.mark.parametrize("read_all", [True, False], ids=["all labels", "its own"])
 BY = pytest.mark.parametrize("right", RIGHTS)

@@ -25,7 +25,7 @@ from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
 from comfyledger.server.tokens import Right
-from comfyledger.wire.routes import BATCH, INPUTS, ROUTES, STORE, Route
+from comfyledger.wire.routes import BACKEND, BATCH, INPUTS, ROUTES, STORE, WORKFLOW, Route
 from support import spool_files
 from support.http_requests import as_http
 from support.waiting import DEADLINE_S, until
@@ -134,6 +134,10 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("submit", "list_images", {"username": user}),
         ("submit", "list_images", {"state": "stored", "username": user}),
         ("submit", "list_images", {"before": f"{batch}/2"}),
+        ("submit", "list_images", {"character": character, "medium": "image", "verdict": "none"}),
+        ("submit", "count_images", {"username": user, "by": "character"}),
+        ("submit", "count_images", {"character": character, "by": "username", "cursors_every": 1}),
+        ("submit", "count_images", {"batch_id": batch, "by": "state", "state": "stored"}),
         ("submit", "read_log", {"batch_id": batch}),
         ("submit", "read_log", {"batch_id": batch, "reverse": True}),
         ("submit", "read_log", {"username": user}),
@@ -159,8 +163,18 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("submit", "cancel", {"batch_id": batch, "images": [1]}),
         ("submit", "retry", {"batch_id": batch}),
         ("submit", "retry", {"batch_id": batch, "take": "all"}),
+        ("submit", "set_priority", {"batch_id": batch, "priority": "high"}),
+        *steering_requests_about(name),
+    ]
+
+
+def steering_requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any]]]:
+    """Those that need more than the right to submit."""
+    batch, user, image = name["batch"], name["user"], image_of(name)
+    return [
         ("operate", "cancel", {"batch_id": batch}),
         ("operate", "retry", {"batch_id": batch}),
+        ("operate", "set_priority", {"batch_id": batch, "priority": "high"}),
         ("operate", "pause", {"scope": f"batch:{batch}"}),
         ("operate", "resume", {"scope": f"batch:{batch}"}),
         ("operate", "resume", {"scope": f"user:{user}"}),
@@ -168,6 +182,9 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("operate", "recover", {"username": user}),
         ("operate", "recover", {"cursor": f"{batch}/2"}),
         ("operate", "recover", {"store": "folder", "missing": True, "dry_run": True, "batch_id": batch}),
+        ("operate", "review", {"images": [f"{batch}/1"], "verdict": "approved"}),
+        ("operate", "review", {"images": [image], "rating": 5}),
+        ("admin", "review", {"images": [f"{batch}/1"], "verdict": "rejected", "forget": True}),
         ("admin", "forget", {"batch_id": batch}),
         ("admin", "forget", {"batch_id": batch, "dry_run": True}),
         ("admin", "forget", {"batch_id": batch, "images": [1], "stores": True}),
@@ -183,9 +200,21 @@ NAMES_NOTHING = {
     "open_series",
     "survey_store",
     "raise_series",
+    "move",
 }
-NAMES_NOTHING |= {"check_workflow", "list_characters", "add_input"}
-"""Requests with tests of their own below. `survey_store` and `raise_series` are refused whatever they name."""
+NAMES_NOTHING |= {
+    "check_workflow",
+    "activity",
+    "describe_workflow",
+    "list_checks",
+    "list_characters",
+    "add_input",
+    "add_backend",
+    "remove_backend",
+}
+NAMES_NOTHING |= {kind for kind in wire.REQUESTS if "webhook" in kind}
+"""Requests with tests of their own below. `survey_store`, `raise_series`, `move`, `list_checks` and those
+about webhooks are refused whatever they name."""
 
 
 def test_every_request_that_names_something_is_tried() -> None:
@@ -244,6 +273,16 @@ async def test_a_token_that_may_see_a_file_may_use_it(two: Two) -> None:
     async with two.door.raw() as raw:
         answers = [(await raw.ask("submit_batch", **data))["type"] for data in made]
     assert answers == ["result"] * 5
+
+
+@in_module
+async def test_a_dry_run_foretells_no_number_of_a_series_that_only_another_label_uses(two: Two) -> None:
+    foretold = []
+    for user, character in (("Mina", "Gray Wolf"), ("Areg", "Opal Fever")):
+        data = {"request_id": "dry", "username": user, "character": character, "quantity": 1, "dry_run": True}
+        async with two.door.raw(additional_headers=two.headers["submit"]) as raw:
+            foretold.append((await raw.ask("submit_batch", **data))["data"].get("numbers", []))
+    assert foretold == [[], [2]]
 
 
 @in_module
@@ -463,8 +502,23 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
 
 
 NAMES_NOTHING_OVER_HTTP = {
-    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", STORE, INPUTS)),
-    *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/characters", "/v1/backends", "/v1/stores", STORE)),
+    *((method, BACKEND) for method in ("PUT", "DELETE")),
+    *((route.method, route.path) for route in ROUTES if "webhook" in route.kind),
+    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", "/v1/move", STORE, INPUTS)),
+    ("GET", f"{WORKFLOW}/inputs"),
+    *(
+        ("GET", path)
+        for path in (
+            "/v1/server",
+            "/v1/workflows",
+            "/v1/characters",
+            "/v1/backends",
+            "/v1/stores",
+            "/v1/checks",
+            "/v1/activity",
+            STORE,
+        )
+    ),
 }
 
 
@@ -624,3 +678,15 @@ async def test_what_another_label_made_like_an_image_is_not_named(two: Two) -> N
     assert sorted(every) == sorted(whole) == sorted([theirs["batch_id"], ours["batch_id"]])
     assert (await app.ask("explain", what=image))["made_like"] == [ours["batch_id"]]
     assert (await app.ask("explain", what=two.ours["batch_id"]))["made_like"] == [ours["batch_id"]]
+
+
+@in_module
+async def test_what_happened_in_each_hour_is_counted_for_each_label_alone(two: Two) -> None:
+    async def requested(right: str) -> int:
+        app = await two.app(two.headers[right])
+        answer = await app.ask("activity")
+        return sum(bucket["requested"] for bucket in answer["buckets"])
+
+    own, none, again = [await requested(right) for right in ("submit", "operate", "submit")]
+    assert own == again > 0
+    assert none == 0

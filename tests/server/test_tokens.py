@@ -91,10 +91,10 @@ async def test_a_batch_of_another_label_is_steered_from_operate_on(door: Any) ->
         door.raw(additional_headers=given(door, "operator", "operate")) as operator,
     ):
         batch_id = (await one.ask("submit_batch", request_id="r", **batch))["data"]["batch_id"]
-        for kind in ("cancel", "retry"):
-            assert (await other.ask(kind, batch_id=batch_id))["data"]["code"] == "forbidden"
-            assert (await operator.ask(kind, batch_id=batch_id))["data"].get("code") != "forbidden"
-            assert (await one.ask(kind, batch_id=batch_id))["data"].get("code") != "forbidden"
+        for kind, more in (("cancel", {}), ("retry", {}), ("set_priority", {"priority": "high"})):
+            assert (await other.ask(kind, batch_id=batch_id, **more))["data"]["code"] == "forbidden"
+            assert (await operator.ask(kind, batch_id=batch_id, **more))["data"].get("code") != "forbidden"
+            assert (await one.ask(kind, batch_id=batch_id, **more))["data"].get("code") != "forbidden"
 
 
 def test_every_request_has_a_right() -> None:

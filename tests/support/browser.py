@@ -7,10 +7,11 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
+T = TypeVar("T")
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -51,13 +52,18 @@ class Pages:
 
     async def visited(self, profile: Path) -> dict[str, Any]:
         """What the page's script has found out."""
-        assert CHROMIUM is not None
-        words = (CHROMIUM, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", self.origin + "/")
-        silent = asyncio.subprocess.DEVNULL
-        browser = await asyncio.create_subprocess_exec(*words, stdout=silent, stderr=silent, start_new_session=True)
-        try:
-            async with asyncio.timeout(60):
-                return await self._said
-        finally:
-            os.killpg(browser.pid, signal.SIGKILL)
-            await browser.wait()
+        return await visited(self.origin + "/", profile, self._said)
+
+
+async def visited(url: str, profile: Path, said: asyncio.Future[T]) -> T:
+    """What the script of a page has found out, which a browser looks at until then."""
+    assert CHROMIUM is not None
+    words = (CHROMIUM, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", url)
+    silent = asyncio.subprocess.DEVNULL
+    browser = await asyncio.create_subprocess_exec(*words, stdout=silent, stderr=silent, start_new_session=True)
+    try:
+        async with asyncio.timeout(60):
+            return await said
+    finally:
+        os.killpg(browser.pid, signal.SIGKILL)
+        await browser.wait()

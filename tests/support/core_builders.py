@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.commands import (
     AddInput,
     CancelBatch,
@@ -19,6 +20,7 @@ from comfyledger.core.commands import (
     FailedSources,
     Forget,
     HoldBatch,
+    ImagesOf,
     MadeFrom,
     OweStore,
     RaiseSeries,
@@ -26,8 +28,10 @@ from comfyledger.core.commands import (
     RenumberImages,
     RestoreLedger,
     RetryBatch,
+    ReviewImages,
     SeriesFound,
     SeriesSeen,
+    SetPriority,
     SubmitBatch,
 )
 from comfyledger.core.decide.decide import Message, decide, needs
@@ -53,6 +57,8 @@ from comfyledger.core.keys import (
     InputUses,
     Key,
     ManyKey,
+    PresentBackends,
+    PresentWebhooks,
     gathered,
 )
 from comfyledger.core.naming.names import Series, Templates, series_of
@@ -68,6 +74,7 @@ from comfyledger.core.reports import (
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
+    PromptIsLeft,
     PromptWasAccepted,
     PromptWasInterrupted,
     PromptWasRefused,
@@ -100,8 +107,10 @@ from comfyledger.core.values import (
     PromptFixed,
     StoreRef,
     Take,
+    VerdictAsked,
     blob_of,
 )
+from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 
 POLICY = Policy(render_attempts_max=3)
 BACKEND = "main"
@@ -150,7 +159,8 @@ class PlainLedger:
         return self
 
     def _take(self, recorded: tuple[Recorded, ...], state: Slice) -> None:
-        assert bool(recorded) == bool(state.changed), "rows change with events and never without"
+        of_events = [row for row in state.changed.values() if not isinstance(row, WebhookProgress)]
+        assert bool(recorded) == bool(of_events), "rows change with events and never without"
         self.log.extend(recorded)
         self.rows |= state.changed
         self.changed = tuple(state.changed.values())
@@ -172,6 +182,10 @@ class PlainLedger:
                 return list(inputs_of(self.rows, batch_id))
             case InputUses(sha256=sha256):
                 return [self.use_of(sha256)]
+            case PresentBackends():
+                return [row for row in self.rows.values() if isinstance(row, BackendRow) and row.present]
+            case PresentWebhooks():
+                return [row for row in self.rows.values() if isinstance(row, WebhookRow) and row.present]
             case _:
                 return of_batch(self.rows, key)
 
@@ -238,7 +252,7 @@ class PlainLedger:
 
     def open_rows(self) -> list[Row]:
         """What a restart reads: lanes, batches that are not over, their open prompts, kept images."""
-        prompts = [row for row in self.rows.values() if isinstance(row, PromptRow) and row.state != "done"]
+        prompts = [row for row in self.rows.values() if isinstance(row, PromptRow) and not row.is_over]
         mine = {row.batch_id for row in prompts}
         return [
             *(row for row in self.rows.values() if isinstance(row, LaneRow)),
@@ -399,12 +413,26 @@ def forget(*images: int, batch: str = "b1", stores: bool = False) -> Forget:
     return Forget("app", batch, images, stores)
 
 
+def reviewing(*images: str, verdict: VerdictAsked | None = None, rating: int | None = None) -> ReviewImages:
+    """Of images as `b1/2`."""
+    indexes: dict[str, list[int]] = {}
+    for image in images:
+        batch, _, index = image.rpartition("/")
+        indexes.setdefault(batch, []).append(int(index))
+    batches = tuple(ImagesOf(batch, tuple(its)) for batch, its in indexes.items())
+    return ReviewImages("app", batches, verdict, rating)
+
+
 def hold(batch: str = "b1") -> HoldBatch:
     return HoldBatch("app", batch)
 
 
 def release(batch: str = "b1") -> ReleaseBatch:
     return ReleaseBatch("app", batch)
+
+
+def prioritizing(priority: int, batch: str = "b1") -> SetPriority:
+    return SetPriority("app", batch, priority)
 
 
 def raising(*found: tuple[str, int], store: str = "folder") -> RaiseSeries:
@@ -536,6 +564,18 @@ def gone(prompt: int = 1, attempt: int = 1, *, restarted: bool = False, batch: s
 def fallen(prompt: int = 1, attempt: int = 1, *, restarted: bool = True, batch: str = "b1") -> PromptIsGone:
     """ComfyUI went away while it ran the prompt."""
     return PromptIsGone(batch, prompt, attempt, restarted, running=True, words=blob_of(b"went away", b"salt"))
+
+
+def left(
+    prompt: int = 1,
+    attempt: int = 1,
+    reason: Literal["away", "person", "removed", "replaced"] = "away",
+    *,
+    running: bool = False,
+    batch: str = "b1",
+) -> PromptIsLeft:
+    """The attempt is to be left behind where it is."""
+    return PromptIsLeft(batch, prompt, attempt, reason, running)
 
 
 def kept(*images: int, prompt: int = 1, attempt: int = 1, batch: str = "b1") -> FilesKept:

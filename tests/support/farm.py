@@ -53,9 +53,10 @@ class Farm:
         self.takes_s = takes_s
         self.load_s = load_s
         self.rows: dict[PromptId, PromptRow] = {}
+        self.batches: dict[str, BatchRow] = {}
         self.limits = replace(limits or Limits(), queue_depths=dict.fromkeys(takes_s, depth))
         self.fits: dict[str, Iterable[str]] = {}
-        self.queue = PromptQueue(self.limits, self.rows, FarmFit(self.limits.every_tag, self.fits))
+        self.queue = PromptQueue(self.limits, self.batches, self.rows, FarmFit(self.limits.every_tag, self.fits))
         self.now_s = 0.0
         self.runs: list[Run] = []
         self.loads = 0
@@ -81,6 +82,7 @@ class Farm:
     ) -> BatchRow:
         """A batch comes, with a prompt for each image. `fits`: the only backends that can render it, if not all."""
         batch = batch_of(f"b{len(self.asked_s)}", user, priority, backend)
+        self.batches[batch.batch_id] = batch
         self.fits[batch.batch_id] = fits
         for index in range(1, count + 1):
             prompt = (batch.batch_id, index)

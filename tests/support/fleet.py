@@ -15,6 +15,16 @@ class Fleet(House):
         super().__init__(folder)
         self.standins = {name: self._made(folder / name, seconds_per_image) for name in names}
         self.comfyui = next(iter(self.standins.values()))
+        self.keys = ""
+        """Further keys of the section of each stand-in."""
+
+    @property
+    def every_standin(self) -> list[StandIn]:
+        return list(self.standins.values())
+
+    @property
+    def backend(self) -> str:
+        return next(name for name, one in self.standins.items() if one is self.comfyui)
 
     @staticmethod
     def _made(folder: Path, seconds_per_image: float) -> StandIn:
@@ -42,7 +52,7 @@ class Fleet(House):
         """Write the configuration with these stand-ins."""
         sections = [
             f'[comfyui.{name}]\nurl = "{self.standins[name].url}"\nqueue_depth = {depth}\n'
-            f"sweep_interval_s = {SWEEP_S}\ntags = {(tags or {}).get(name, [])}\n"
+            f"sweep_interval_s = {SWEEP_S}\ntags = {(tags or {}).get(name, [])}\n{self.keys}\n"
             for name in names
         ]
         head = f'state_dir = "{self.state}"\n{config}\n[door]\nport = 0\n'

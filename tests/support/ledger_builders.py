@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import Message, Policy, decide, needs
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
@@ -36,13 +37,16 @@ from comfyledger.core.rows import (
     row_id,
 )
 from comfyledger.core.values import PromptFixed, StoreRef, blob_of
+from comfyledger.core.webhooks import WebhookRow
 from comfyledger.ledger.commit_group import texts_named
 from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode
 from comfyledger.ledger.ports import Ledger
+from comfyledger.ledger.sqlite import facets, schema
 from comfyledger.ledger.sqlite.log_table import read_page
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
 from support.core_builders import of_batch
 from support.input_checks import tables_of_inputs
+from support.review_checks import reviews_told
 
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
 FOLDER = StoreRef("folder", "folder:/images")
@@ -155,6 +159,16 @@ def raw(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None)
 
 
+def as_before_lists(path: Path) -> None:
+    """Undo the migration that made the table `facets`, as if the ledger was left by the release before."""
+    former = (sql for sql in (*schema._BIRTH, *schema._FORGETTING) if sql.startswith("CREATE INDEX images_"))
+    connection = raw(path)
+    for statement in ("DROP TABLE facets", "DROP INDEX images_unstored", "PRAGMA user_version=7", *former):
+        connection.execute(statement)
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0008_facets'")
+    connection.close()
+
+
 def log_of(path: Path) -> list[Line]:
     connection = raw(path)
     try:
@@ -187,9 +201,11 @@ _TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
     "series": (SeriesRow, ("key", "next")),
     "requests": (RequestRow, ("label", "request_id", "batch_id")),
     "batches": (BatchRow, ("batch_id", "user_key", "status", "position")),
-    "prompts": (PromptRow, ("batch_id", "index", "state")),
+    "prompts": (PromptRow, ("batch_id", "index", "open_state")),
     "images": (ImageRow, ("batch_id", "index", "prompt", "user_key", "state")),
     "lanes": (LaneRow, ("name",)),
+    "backends": (BackendRow, ("name", "present")),
+    "webhooks": (WebhookRow, ("name", "present")),
     "inputs": (InputRow, ("sha256", "here", "added_ms", "is_usable", "is_ending", "is_going")),
 }
 
@@ -208,7 +224,7 @@ def rows_in(path: Path) -> dict[RowId, Row]:
 
 
 def check_tables(path: Path) -> list[Line]:
-    """The chain holds, and the tables equal what the log says: rows, names given, users, uses. Returns the log."""
+    """The chain holds, and the tables equal what the log says: rows, names, users, uses, reviews. Returns the log."""
     lines = log_of(path)
     assert first_broken(lines) is None
     rows = folded(lines)
@@ -219,8 +235,12 @@ def check_tables(path: Path) -> list[Line]:
     log = [Recorded(line.position, line.at_ms, decode(line.kind, line.schema, line.data)) for line in lines]
     for table, wanted in tables_of_inputs(log, rows).items():
         assert set(connection.execute(f"SELECT * FROM {table}")) == wanted
+    filtered_by = set(connection.execute("SELECT * FROM facets"))
+    reviews = {(batch, image): said for batch, image, *said in connection.execute("SELECT * FROM reviews")}
     connection.close()
+    assert {place: tuple(said) for place, said in reviews.items()} == reviews_told(log)
     assert given == _names(lines)
+    assert filtered_by == {facets.of(row) for row in rows.values() if isinstance(row, BatchRow)}
     batches = {row.batch_id: row.user_key for row in rows.values() if isinstance(row, BatchRow)}
     assert users == {(batches[line.stream], line.position) for line in lines if line.stream in batches}
     return lines

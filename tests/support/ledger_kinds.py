@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from comfyledger.core.decide.decide import Message, Policy
 from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.keys import (
+    BackendKey,
     BatchKey,
     ImageKey,
     InputKey,
@@ -26,6 +27,7 @@ from comfyledger.core.keys import (
     RequestKey,
     SeriesKey,
     TemplateKey,
+    WebhookKey,
 )
 from comfyledger.core.rows import Row, RowId, Slice, TemplateRow, row_id
 from comfyledger.errors import Refused
@@ -176,6 +178,8 @@ _KEYS: Final[dict[str, Callable[..., OneKey]]] = {
     "image": ImageKey,
     "lane": lambda name, _: LaneKey(name),
     "input": lambda sha256, _: InputKey(sha256),
+    "backend": lambda name, _: BackendKey(name),
+    "webhook": lambda name, _: WebhookKey(name),
 }
 
 

@@ -9,22 +9,31 @@ from typing import Literal
 from msgspec.structs import replace
 
 from comfyledger.core.commands import (
+    AddBackend,
+    AddWebhook,
     CancelBatch,
     DropStore,
     Forget,
     HoldBatch,
+    ImagesOf,
     MadeFrom,
     OpenSeries,
     OweStore,
     PauseLane,
+    PauseWebhook,
     RaiseSeries,
     ReleaseBatch,
+    RemoveBackend,
+    RemoveWebhook,
     RenumberImages,
     RestoreLedger,
     ResumeLane,
+    ResumeWebhook,
     RetryBatch,
+    ReviewImages,
     SeriesFound,
     SeriesSeen,
+    SetPriority,
     SubmitBatch,
 )
 from comfyledger.core.decide.decide import Message
@@ -32,6 +41,7 @@ from comfyledger.core.keys import BatchKey, ImageKey, PromptKey
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.reports import (
+    BackendEnded,
     DeletionDone,
     DeletionRefused,
     FilesKept,
@@ -43,6 +53,7 @@ from comfyledger.core.reports import (
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
+    PromptIsLeft,
     PromptWasAccepted,
     PromptWasInterrupted,
     PromptWasRefused,
@@ -52,7 +63,7 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
-from comfyledger.core.values import Blob, Evidence, LoadedFile, OutputFile, Pinned, blob_of
+from comfyledger.core.values import Blob, Evidence, LoadedFile, OutputFile, Pinned, VerdictAsked, blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.input_load import InputLoad
@@ -63,6 +74,7 @@ KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")
 FILE = OutputFile("a_00001_.png", "comfyledger", "output")
 VIDEO = OutputFile("b_00001_.mp4", "comfyledger", "output", output=2)
 FILES = ((FILE,), (FILE,), (FILE,), (FILE, VIDEO), (FILE, FILE))
+VERDICTS: tuple[VerdictAsked | None, ...] = (None, "approved", "rejected", "none")
 MEDIA: tuple[tuple[Medium, ...], ...] = (("image",), ("image",), ("image", "video"), ("video",))
 
 
@@ -74,9 +86,15 @@ class Load:
         self._random = random.Random(seed)
         self._inputs = InputLoad(ledger, self._random)
         self._batches: list[str] = []
-        self._made = self._spoken = 0
+        self._made = self._spoken = self._asked = 0
+        self._of_backends = random.Random(seed)
 
     def next(self) -> Message:
+        self._asked += 1
+        if self._asked % 25 == 0:
+            return self._backend()
+        if self._asked % 25 == 12 and self._batches:
+            return self._review()
         if not self._batches or self._random.random() < 0.03:
             return self._submit()
         kinds: list[Callable[[str], Message]] = [self._command, self._lane, *[self._render] * 12, *[self._upload] * 8]
@@ -123,6 +141,24 @@ class Load:
         """What ends an image for ever, in one of five cases: else nothing would be left for the others."""
         return [message] if self._random.random() < 0.2 else []
 
+    def _backend(self) -> Message:
+        """With chances of its own, so that the other messages are what they would be without."""
+        name, place = self._of_backends.choice("xyz"), self._of_backends.choice("xyz")
+        adding = AddBackend("app", name, f"http://{place}.example:8188", ttl_s=self._made % 2)
+        messages: list[Message] = [adding, adding, RemoveBackend("app", name), BackendEnded(name, "expired")]
+        hook = AddWebhook("app", name, f"https://{place}.example/hook", ("batch_settled",))
+        messages += [hook, hook, RemoveWebhook("app", name), PauseWebhook("app", name), ResumeWebhook("app", name)]
+        messages += [SetPriority("app", batch_id, self._of_backends.randrange(3)) for batch_id in self._batches[-2:]]
+        return self._of_backends.choice(messages)
+
+    def _review(self) -> Message:
+        """Of images that have a file, mostly; with the chances of backends."""
+        batch_id = self._of_backends.choice(self._batches[-6:])
+        rows = self._ledger.load([ImageKey(batch_id, index) for index in range(1, 5)]).images(batch_id)
+        chosen = tuple(row.index for row in rows if row.has_file or self._of_backends.random() < 0.1)
+        verdict = self._of_backends.choice(VERDICTS)
+        return ReviewImages("app", (ImagesOf(batch_id, chosen),), verdict, self._of_backends.choice([None, 0, 1, 5]))
+
     def _series_of(self, batch_id: str) -> str:
         return next(iter(self._every_series(batch_id)), "")
 
@@ -155,7 +191,7 @@ class Load:
         if row is not None and row.lacks_sources and self._random.random() < 0.9:
             return self._inputs.about_sources(row, self._words())
         if row is not None and row.state == "queued" and self._random.random() < 0.8:
-            return SubmitIntended(batch_id, index, attempt + 1, "main")
+            return SubmitIntended(batch_id, index, row.next_attempt, "main")
         if row is not None and row.waiting and row.state == "done":
             takes: tuple[Literal["first", "last", "all"], ...] = ("first", "last", "all")
             take = self._random.choice(takes)
@@ -176,6 +212,7 @@ class Load:
             FilesKept(*about, files=(KEPT,)),
             PromptHasFailed(*about, code="execution_error", words=self._words()),
             PromptIsGone(*about, self._random.random() < 0.5, self._random.random() < 0.5, self._words()),
+            PromptIsLeft(*about, "away", self._random.random() < 0.2),
             PromptWasInterrupted(*about) if self._random.random() < 0.3 else PromptWasAccepted(*about),
             self._random.choice([PromptWasRefused(*about, "comfyui_refused", self._words()), *self._not_sent(about)]),
         ]

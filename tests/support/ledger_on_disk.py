@@ -12,7 +12,15 @@ from unittest.mock import patch
 import msgspec
 from msgspec.structs import replace
 
-from comfyledger.core.commands import AddInput, PauseLane
+from comfyledger.core.commands import (
+    AddBackend,
+    AddInput,
+    AddWebhook,
+    ImagesOf,
+    PauseLane,
+    PauseWebhook,
+    ReviewImages,
+)
 from comfyledger.core.decide.decide import Message, Policy
 from comfyledger.core.reports import (
     FilesKept,
@@ -73,7 +81,7 @@ def render(ledger: Ledger, spool: Path, batch_id: str, indexes: Sequence[int], s
 
 def folders_of(state: Path) -> Folders:
     """The folders of files in a state folder."""
-    return Folders(str(state / "spool"), str(state / "inputs"))
+    return Folders(str(state / "spool"), str(state / "inputs"), str(state / "thumbnails"))
 
 
 class Place:
@@ -92,7 +100,7 @@ class Place:
         ledger.close()
 
     def give(self) -> None:
-        """Add an input that a third batch loads beside an image of the first."""
+        """Add an input that a third batch loads beside an image of the first; a backend; webhooks; and reviews."""
         ledger = Ledger.open(self.path)
         source = LoadedFile("6.image", ImageAt("batch-app-r1", 1))
         asked = submission("r3", quantity=1)
@@ -103,6 +111,10 @@ class Place:
         take_group(ledger, AddInput("app", INPUT, len(GIVEN), "png", 8, 8, "whole"))
         take_group(ledger, replace(asked, prompts=prompts, origin=Origin("batch-app-r1", 2)))
         take_group(ledger, InputSending(INPUT, "png", len(GIVEN), "main", "comfyledger/given.png", None))
+        take_group(ledger, AddBackend("app", "gpu-7", "http://gpu-7.example:8188", ("flux",), 60, 1))
+        take_group(ledger, AddWebhook("app", "shop", "https://shop.example/hook", ("batch_settled",)))
+        take_group(ledger, PauseWebhook("app", "configured"))
+        take_group(ledger, ReviewImages("app", (ImagesOf("batch-app-r1", (1, 2)),), "approved", 4))
         ledger.close()
 
     def copy_to(self, folder: Path) -> Place:

@@ -13,13 +13,13 @@ PROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
 
 
 def lowest(project: str) -> list[str]:
-    """One line for each dependency of the plain install and of the extras `daemon` and `speed`.
+    """One line for each dependency of the plain install and of the extras `daemon`, `speed` and `video`.
 
     Raises ValueError for one without a lower bound.
     """
     said = tomllib.loads(project)["project"]
     extras = said["optional-dependencies"]
-    return [_pinned(one) for one in (*said["dependencies"], *extras["daemon"], *extras["speed"])]
+    return [_pinned(one) for one in (*said["dependencies"], *extras["daemon"], *extras["speed"], *extras["video"])]
 
 
 def _pinned(requirement: str) -> str:

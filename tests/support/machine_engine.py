@@ -20,7 +20,7 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import Report, SeriesAnswered
 from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.scheduling.capacity import Limits
-from comfyledger.core.scheduling.effects import Effect, EffectKey
+from comfyledger.core.scheduling.effects import Effect, EffectKey, SubmitPrompt
 from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import Evidence
 from comfyledger.engine import Engine
@@ -29,9 +29,18 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_builders import NOW_MS, room
 
 ALL = 10_000
-WIDE = Limits({"main": ALL}, fetches_max=ALL, uploads_max=ALL, cancels_max=ALL, sources_max=ALL, removals_max=ALL)
+BACKENDS = ("main", "other")
+WIDE = Limits(
+    dict.fromkeys(BACKENDS, ALL), fetches_max=ALL, uploads_max=ALL, cancels_max=ALL, sources_max=ALL, removals_max=ALL
+)
 NARROW = Limits(
-    {"main": 2}, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, removals_max=1, priority_age_ms=5_000
+    dict.fromkeys(BACKENDS, 2),
+    uploads_max=2,
+    fetches_max=2,
+    cancels_max=1,
+    sources_max=2,
+    removals_max=1,
+    priority_age_ms=5_000,
 )
 DEADLINE_S = 20.0
 TICKS = 25
@@ -181,8 +190,14 @@ class MachineEngine:
         assert _says(copy.deepcopy(self.quiet), later_ms) == _says(fresh, later_ms)
 
 
-def _says(owed: PendingWork, now_ms: int) -> tuple[set[Any], Counter[str]]:
-    """What an index would start: by key, and of lanes in trouble how many calls, whichever come first."""
+def _says(owed: PendingWork, now_ms: int) -> tuple[set[Any], Counter[str], set[tuple[str, int]]]:
+    """What an index would start: by key, and of lanes in trouble how many calls, whichever come first.
+
+    Which prompts begin depends on what was before, so of these it says which begin or wait for it.
+    """
     effects = owed.take(now_ms)
-    probes = [effect.lane for effect in effects if owed.in_trouble(effect.lane) and effect.kind != "follow"]
-    return {effect.key for effect in effects if effect.lane not in probes}, Counter(probes)
+    begun = {(one.batch_id, one.prompt) for one in effects if isinstance(one, SubmitPrompt) and not one.resumed}
+    others = [one for one in effects if not isinstance(one, SubmitPrompt) or one.resumed]
+    probes = [one.lane for one in others if owed.in_trouble(one.lane) and one.kind != "follow"]
+    keys = {one.key for one in others if one.lane not in probes}
+    return keys, Counter(probes), begun | set(owed._queue._queued)

@@ -20,12 +20,13 @@ from msgspec.structs import replace
 from comfyledger.core.commands import RaiseSeries, SeriesFound, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.results import Accepted, Changed, Forgotten, Raised
+from comfyledger.core.values import VerdictAsked
 from comfyledger.ledger.eventlog import Line
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.restore import Wanted, restore
-from support.core_builders import dropping, forget, owing
+from support.core_builders import dropping, forget, owing, reviewing
 from support.ledger_builders import FOLDER, NOW_MS, log_of, raw, rows_in
 from support.machine_engine import MachineEngine
 from support.machine_messages import BOTH, KEYS, SPELLED, STORE_HOLDS, at_a_glance, in_series, named
@@ -43,7 +44,11 @@ BROKEN = (
     "DELETE FROM input_labels",
     "UPDATE input_uses SET ended_ms = 7",
     "DELETE FROM image_uses",
+    "DELETE FROM reviews",
+    "UPDATE reviews SET rating = 7",
 )
+
+VERDICTS: tuple[VerdictAsked | None, ...] = (None, "approved", "rejected", "none")
 
 which = st.integers(0, 30)
 
@@ -209,6 +214,31 @@ class Lives(RuleBasedStateMachine):
             assert isinstance(answer, Forgotten)
             assert answer.images >= new
             assert set(self.model.in_state(chosen, *FORGOTTEN)) == set(chosen)
+
+        self.play(move())
+
+    @precondition(lambda self: self.model.images)
+    @rule(
+        number=which,
+        images=st.lists(st.integers(1, 4), max_size=2).map(tuple),
+        verdict=st.sampled_from(VERDICTS),
+        rating=st.sampled_from([None, 0, 4]),
+    )
+    def review(self, number: int, images: tuple[int, ...], verdict: VerdictAsked | None, rating: int | None) -> None:
+        """No image goes elsewhere by a review, and its repeat changes nothing."""
+        batch = self.some_batch(number)
+        chosen = self.model.of(batch, self.sized(batch, images))
+
+        async def move() -> None:
+            named = [f"{batch}/{index}" for _, index in chosen]
+            command = reviewing(*named, verdict=verdict, rating=rating)
+            answer = await self.steers(command, chosen, {})
+            if len(self.model.in_state(chosen, "kept", "stored")) == len(chosen):
+                assert isinstance(answer, Changed)
+            if isinstance(answer, Changed):
+                assert (await self.steers(command, chosen, {})).images == 0
+            else:
+                assert answer.code == "no_file"
 
         self.play(move())
 

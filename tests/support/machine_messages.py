@@ -100,7 +100,7 @@ def files_expected(effect: FollowPrompt, path: Path) -> list[int]:
     prompt = rows_in(path)["prompt", effect.batch_id, effect.prompt]
     assert isinstance(prompt, PromptRow)
     outputs = [image.output for image in images_of(effect, path)]
-    asked = prompt.outputs or tuple(outputs)
+    asked = prompt.as_attempt(effect.attempt).outputs or tuple(outputs)
     return [outputs.count(number) if number in asked else 0 for number in range(1, max(outputs) + 1)]
 
 

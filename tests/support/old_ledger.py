@@ -28,7 +28,7 @@ Knows = Literal["everything", "files", "nothing"]
 """
 
 
-def unpack(folder: Path, release: Release, *, output: bool = True) -> Frame:
+def unpack(folder: Path, release: Release | Literal["ac55d0a", "c6c8638"], *, output: bool = True) -> Frame:
     """Everything that a release left, below a folder; what is expected of it. `output`: ComfyUI's files, too."""
     with tarfile.open(FIXTURES / f"ledger-{release}.tar.xz") as archive:
         members = [one for one in archive if output or not one.name.startswith("comfyui-output/")]
@@ -51,7 +51,7 @@ class OldHouse(House):
         await self.comfyui.begin()
         for name, account in self.accounts.items():
             await account.begin()
-            account.control(seed=[_seed(asset) for asset in self.left["assets"][name].values()])
+            account.control(seed=[seed(asset) for asset in self.left["assets"][name].values()])
         if knows == "everything":
             self._post_again()
         path = self.folder / "config.toml"
@@ -95,7 +95,7 @@ class OldHouse(House):
             account.end()
 
 
-def _seed(asset: Frame) -> Frame:
+def seed(asset: Frame) -> Frame:
     return {key: asset[key] for key in ("public_id", "etag", "bytes", "context", "tags")}
 
 

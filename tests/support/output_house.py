@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from comfyledger.comfyui.answers import HistoryEntry, NodeErrors, PromptAnswer
 from comfyledger.comfyui.messages import ExecutionError, ViewFile
 from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.comfyui.outstanding import Ending
 from comfyledger.comfyui.transfer import FileMissing
-from comfyledger.comfyui.watch import Ending
 from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.reports import Report
@@ -25,6 +25,7 @@ from comfyledger.core.values import Blob, LoadedFile, blob_of
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.node_check import NodeCheck, held_batches
 from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.comfyui.warm_models import WarmModels
 from comfyledger.workers.reporting import Secrets
 from comfyledger.workers.spool.spool import Spool
 from support.core_builders import adding, given, submit
@@ -63,15 +64,17 @@ class House:
         self.node_errors: tuple[NodeErrors, ...] = ()
         self.asked: list[str] = []
         self.ending = Ending(None)
+        self.entry: HistoryEntry | None = None
         self.cancelled: list[str] = []
         self.reports: list[Report] = []
         self.text_max = 2_000
+        self.server = "127.0.0.1:8188"
         part: Any = self
         secrets = Secrets({"text-to-image": {"1.api_key": SECRET}})
         check = NodeCheck(part, WorkflowChecks("full"), held_batches())
         self.node_classes: ObjectInfo | None = None
         more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": check, "version": part}
-        more["input_files"] = part
+        more |= {"input_files": part, "warm": WarmModels()}
         self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets, **more)
 
     # ---- rows
@@ -106,7 +109,10 @@ class House:
     async def works(self, _: str) -> None:
         pass
 
-    async def forget(self, _: str) -> None:
+    def server_of(self, batch_id: str, prompt: int, attempt: int) -> str:
+        return self.ledger.prompt(prompt, batch_id).as_attempt(attempt).server
+
+    def forget(self, _: str) -> None:
         pass
 
     # ---- ComfyUI and its watcher
@@ -135,6 +141,9 @@ class House:
 
     async def where_is(self, _: str) -> str:
         return "gone"
+
+    async def history(self, _: str) -> HistoryEntry | None:
+        return self.entry
 
     async def cancel(self, prompt_id: str) -> None:
         self.cancelled.append(prompt_id)

@@ -131,13 +131,19 @@ class PlainEngine:
                 if self._go(intended(prompt, attempt, batch=batch, backend=effect.backend)):
                     self.post(accepted(prompt, attempt, batch=batch))
             case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
-                cancelling = self.ledger.prompt(prompt, batch).state == "cancelling"
                 end = wrote(prompt, attempt, files=self.files_expected(effect), batch=batch)
-                self.post(gone(prompt, attempt, batch=batch) if cancelling else end)
+                self.post(gone(prompt, attempt, batch=batch) if self._is_removed(effect) else end)
             case FetchPrompt():
                 self._fetched(effect)
             case _:
                 pass
+
+    def _is_removed(self, effect: FollowPrompt) -> bool:
+        """Whether cancelling comes before the end. Of strays it does so for every other one."""
+        row = self.ledger.prompt(effect.prompt, effect.batch_id)
+        if row.stray(effect.attempt) is not None:
+            return effect.attempt % 2 == 0
+        return row.state == "cancelling"
 
     def _look_up(self, effect: FindSources) -> None:
         """Report what the sources are, or the first that ended."""
@@ -152,7 +158,7 @@ class PlainEngine:
 
     def files_expected(self, effect: FollowPrompt) -> list[int]:
         """How many files each output of the batch gives, if the attempt was asked for it."""
-        asked = self.ledger.prompt(effect.prompt, effect.batch_id).outputs
+        asked = self.ledger.prompt(effect.prompt, effect.batch_id).as_attempt(effect.attempt).outputs
         images = [self.ledger.image(index, effect.batch_id).output for index in effect.images]
         counts = Counter(number for number in images if not asked or number in asked)
         return [counts[number] for number in range(1, max(images) + 1)]
@@ -204,7 +210,7 @@ def kept_in_memory(owed: PendingWork) -> int:
         owed._sources._effects,
         owed._sources._waiting,
     ]
-    plain += [owed._running, owed._later, owed._failed_in_row, queue._alone]
+    plain += [owed._fetching, owed.moves._sent, owed._running, owed._later, owed._failed_in_row, queue._alone]
     total = sum(map(len, plain))
     for calls in owed._calls.values():
         total += len(calls._waiting) + calls.running + len(calls._users) + len(calls._of_user)

@@ -40,6 +40,7 @@ PROBE = [f"comfyledger.core.scheduling.{module}.PROBE_FIRST_MS" for module in ("
 QUICK = {
     **dict.fromkeys(PROBE, 100),
     "comfyledger.engine.engine.STORAGE_RETRY_S": 0.1,
+    "comfyledger.workers.backends.mover.LOOK_EVERY_S": 0.1,
     "comfyledger.workers.spool.disk_guard.CHECK_EVERY_S": 0.1,
     "comfyledger.workers.stores.first_use.ASK_FIRST_S": 0.05,
     "comfyledger.workers.stores.prepare.DELAY_FIRST_S": 0.1,
@@ -144,10 +145,14 @@ class StandIn(Process):
 
     async def restart(self, away_s: float = 0.0) -> None:
         """Kill it and start it again under the same addresses, after so many seconds."""
-        self._asked_before, self._uploaded_before = self.requests(), self.uploads()
-        self.signal(signal.SIGKILL)
+        self.kill()
         await pause(away_s)
         await self.again()
+
+    def kill(self) -> None:
+        """End it. What was asked of it is remembered here."""
+        self._asked_before, self._uploaded_before = self.requests(), self.uploads()
+        self.signal(signal.SIGKILL)
 
     async def again(self) -> None:
         """Start it under the same addresses, after its end."""
@@ -285,6 +290,15 @@ class House:
             root = "{self.images}"
         """
         (self.folder / "config.toml").write_text(text)
+
+    @property
+    def every_standin(self) -> list[StandIn]:
+        return [self.comfyui]
+
+    @property
+    def backend(self) -> str:
+        """What the configuration calls `comfyui`."""
+        return "main"
 
     def end(self) -> None:
         self.daemon.end()

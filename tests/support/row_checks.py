@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TypeVar
 
-from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, SeriesOpened, SeriesRaised
+from comfyledger.core.events import (
+    BatchReopened,
+    BatchRequested,
+    Event,
+    FilesTaken,
+    FilesWaiting,
+    ImageAdded,
+    ImageKept,
+    ImageLost,
+    ImageRenumbered,
+    PromptAccepted,
+    PromptFailed,
+    PromptFinished,
+    PromptLost,
+    PromptMoved,
+    PromptRefused,
+    PromptRemoved,
+    PromptSubmitting,
+    SeriesOpened,
+    SeriesRaised,
+    StrayEnded,
+)
 from comfyledger.core.evolve.transitions import COUNT
-from comfyledger.core.rows import UNOPENED, BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
+from comfyledger.core.rows import UNOPENED, BatchRow, ImageRow, PromptRow, Row, SeriesRow, TemplateRow
 from support.core_builders import PlainLedger, folded
 
 R = TypeVar("R")
@@ -89,6 +111,99 @@ def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
             assert (image.state == "forgetting") == deleting
             assert not any(upload.state == "owed" for upload in image.uploads), f"to be stored all the same: {image}"
             assert (image.code, image.words) == ("", None)
+
+
+class Attempts:
+    """What the log alone says of the attempts of one prompt, told without the code that decides or folds it."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.live = 0
+        """The attempt that may still give files; 0 for none."""
+        self.done = False
+        """Whether the live attempt has its files."""
+        self.again = False
+        """Whether another attempt was asked for after these files."""
+        self.strays: dict[int, str] = {}
+        """By attempt: where it was left."""
+        self.backends: dict[int, str] = {}
+        self.strikes = 0
+
+    def take(self, event: Event) -> None:
+        match event:
+            case PromptSubmitting():
+                assert event.attempt == self.begun + 1, f"begun twice: {event}"
+                assert self.is_free, f"begun beside another: {event}"
+                self.begun = self.live = event.attempt
+                self.done, self.again, self.backends[event.attempt] = False, False, event.backend
+            case PromptMoved():
+                self._leave(event)
+            case StrayEnded():
+                self._end_stray(event)
+            case PromptAccepted() | PromptFinished() | FilesWaiting():
+                assert event.attempt == self.live, f"of another attempt than the live one: {event}"
+                if not isinstance(event, PromptAccepted):
+                    self.done = True
+                if isinstance(event, PromptFinished):
+                    self.strikes = 0
+            case PromptFailed() | PromptRefused() | PromptRemoved() | PromptLost():
+                assert event.attempt == self.live, f"of another attempt than the live one: {event}"
+                self.live = 0
+                self.strikes += isinstance(event, PromptLost) and event.running
+            case ImageKept():
+                assert (event.attempt, self.done) == (self.live, True), f"a file of an attempt that gave none: {event}"
+            case _:
+                pass
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no attempt may give files any more."""
+        return not self.live or (self.done and self.again)
+
+    def _leave(self, event: PromptMoved) -> None:
+        assert (event.attempt, event.backend) == (self.live, self.backends[self.live]), f"left twice: {event}"
+        assert not self.strikes or event.reason not in {"away", "person"}, f"a suspect walks on: {event}"
+        self.strays[self.live] = event.backend
+        self.live = 0
+        self.strikes += event.running
+
+    def _end_stray(self, event: StrayEnded) -> None:
+        assert self.strays.pop(event.attempt, None) == event.backend, f"no stray: {event}"
+        if event.outcome == "used":
+            assert self.is_free, f"two attempts give files: {event}"
+            self.live, self.done, self.again, self.strikes = event.attempt, True, False, 0
+        else:
+            assert event.files == ()
+
+
+def attempts_of(events: Iterable[Event]) -> dict[tuple[str, int], Attempts]:
+    """The attempts of each prompt by the log. Raises AssertionError where two are live, a number is begun twice, an
+    image gets a file of an attempt that had none to give, or a suspect goes from one backend to the next.
+    """
+    found: dict[tuple[str, int], Attempts] = {}
+    for event in events:
+        batch, prompt = getattr(event, "batch_id", ""), getattr(event, "prompt", 0)
+        again = {BatchReopened: "render", ImageLost: "prompts"}.get(type(event), "")
+        for index in getattr(event, again, ()):
+            found.setdefault((batch, index), Attempts()).again = True
+        if isinstance(event, FilesTaken):  # the live attempt gives the files that were chosen
+            assert found[batch, prompt].done
+        elif prompt:
+            found.setdefault((batch, prompt), Attempts()).take(event)
+    return found
+
+
+def check_attempts(events: Iterable[Event], rows: Iterable[Row]) -> None:
+    """The rows say of each attempt what the log says of it."""
+    told = attempts_of(events)
+    for row in rows:
+        if not isinstance(row, PromptRow):
+            continue
+        attempts = told.get((row.batch_id, row.index), Attempts())
+        assert row.next_attempt == attempts.begun + 1
+        assert {stray.attempt: stray.backend for stray in row.strays} == attempts.strays
+        assert bool(row.strikes) == bool(attempts.strikes)
+        assert not (row.at_comfyui or row.state == "finished") or row.attempt == attempts.live
 
 
 def check_fold(ledger: PlainLedger) -> None:

@@ -5,6 +5,7 @@
 At the end the stores' folders and the stand-in's own ledger are counted, never the daemon's word alone: nothing lost,
 nothing double, nothing foreign touched. The seed is printed and repeats the run: batches, faults and their order,
 though not the millisecond at which each strikes. The faults are in `soak_faults`.
+With `--backends` there are several stand-ins, between which prompts move: see `soak_moves`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from support.processes import House, StandIn
 from support.waiting import pause
 from support.wire_app import App, Frame, Refusal, of_kind
 from whole.soak_faults import FAULTS, USERS, Batch, Fault, Run, ask, faults_of
+from whole.soak_moves import MOVE_AFTER_S, MOVES, SoakFleet, check_attempts, check_strays_end
 
 APPS = 3
 QUANTITY_MAX = 8
@@ -69,6 +71,8 @@ async def strike(run: Run, faults: Sequence[Fault], every_s: float) -> None:
         await pause(every_s)
         await fault(run)
         run.counts[fault.__name__] += 1
+        if isinstance(run.house, SoakFleet):
+            run.house.strike_next()
 
 
 async def settle(run: Run) -> dict[str, Frame]:
@@ -180,16 +184,16 @@ def check_nothing_double(run: Run) -> None:
     names = [name.casefold() for answer in run.answers.values() for name in answer["public_ids"]]
     assert len(names) == len(set(names)) == sum(len(batch.colours) for batch in run.batches)
     succeeded = Counter(one["prompt_id"] for one in run.ran if one["outcome"] == "execution_success")
-    more = succeeded - Counter(run.house.comfyui.posted())
+    more = succeeded - Counter(prompt_id for one in run.house.every_standin for prompt_id in one.posted())
     assert more.total() <= run.counts["double_a_run"]
-    asked = {(one["method"], one["path"]) for one in run.house.comfyui.requests()}
+    asked = {(one["method"], one["path"]) for standin in run.house.every_standin for one in standin.requests()}
     assert not {("GET", "/history"), ("GET", "/api/history")} & asked, "everybody's history was asked for"
 
 
-def check_looked_before_sending_again(run: Run) -> None:
+def check_looked_before_sending_again(standin: StandIn) -> None:
     """Between two times that one prompt was sent it was looked for, whatever became of the first answer."""
     unsure: set[str] = set()
-    for one in run.house.comfyui.requests():
+    for one in standin.requests():
         if (one["method"], one["path"]) == ("POST", "/prompt"):
             assert one["prompt_id"] not in unsure, f"sent again without a look: {one}"
             unsure.add(one["prompt_id"])
@@ -223,39 +227,52 @@ async def check_same_answers(run: Run) -> None:
 async def begin(run: Run, seconds_per_image: float) -> None:
     """Start both. An answer that never comes is given up soon, so that the fault costs seconds."""
     house = run.house
+    second = f'[stores.second]\nkind = "folder"\nroot = "{run.roots[1]}"\n'
+    keys = f"request_timeout_s = {max(0.5, 3.0 * run.pace)}\nconnect_timeout_s = 1.0"
+    if isinstance(house, SoakFleet):
+        house.keys = f"{keys}\nmove_after_s = {MOVE_AFTER_S * run.pace}"
+        await house.begin_all(config=second)
+        return
     house.comfyui = StandIn(house.folder, seconds_per_image)
     await house.comfyui.begin()
-    second = f'[stores.second]\nkind = "folder"\nroot = "{run.roots[1]}"\n'
-    house.configure(second, comfyui=f"request_timeout_s = {max(0.5, 3.0 * run.pace)}\nconnect_timeout_s = 1.0")
+    house.configure(second, comfyui=keys)
     await house.daemon.begin()
 
 
-async def soak(folder: Path, images: int, seed: int, faults: int, every_s: float, pace: float = 1.0) -> Counter[str]:
+async def soak(
+    folder: Path, images: int, seed: int, faults: int, every_s: float, pace: float = 1.0, backends: int = 1
+) -> Counter[str]:
     """Run, check, and say how often each fault struck. Raises AssertionError with what does not hold.
 
     Rendering takes about as long as all faults together, so that each of them meets work under way.
     """
-    print(f"soak: seed {seed}, {images} images, {faults} faults; logs are in {folder}", flush=True)
-    rng = random.Random(seed)
-    run = Run(House(folder), rng, pace, batches_of(images, rng))
+    about = f"{images} images, {faults} faults, {backends} ComfyUIs"
+    print(f"soak: seed {seed}, {about}; logs are in {folder}", flush=True)
+    rng, window_s = random.Random(seed), faults * (every_s + pace)
+    house = House(folder) if backends == 1 else SoakFleet(folder, backends, backends * window_s / images)
+    run = Run(house, rng, pace, batches_of(images, rng))
     try:
-        window_s = faults * (every_s + pace)
         await begin(run, seconds_per_image=window_s / images)
         theirs = plant(run.roots[0], FOREIGN) | plant(run.roots[1], FOREIGN + 2)
-        chosen = faults_of(rng, faults)
+        chosen = faults_of(rng, faults, FAULTS if backends == 1 else (*FAULTS, *MOVES))
         pause_s = APPS * window_s / len(run.batches) / 2
         async with asyncio.TaskGroup() as group:
             for number in range(APPS):
                 group.create_task(submit_all(run, f"app-{number}", pause_s))
             group.create_task(strike(run, chosen, every_s))
         ended = await settle(run)
-        run.remember()
+        if backends > 1:
+            await check_strays_end(run)
+        for standin in run.house.every_standin:
+            run.remember(standin)
+            check_looked_before_sending_again(standin)
         async with run.house.app() as app:
             check_people(run, await app.log())
         check_nothing_lost(run, ended)
         check_stores(run, ended, theirs)
         check_nothing_double(run)
-        check_looked_before_sending_again(run)
+        if backends > 1:
+            check_attempts(run, ended)
         await check_same_answers(run)
         return counted(run, ended)
     finally:
@@ -277,11 +294,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--backends", type=int, default=1, help="how many ComfyUIs there are")
     parser.add_argument("--every-s", type=float, default=2.0, help="seconds between two faults")
     asked = parser.parse_args()
-    faults = max(len(FAULTS), asked.images // 20)
+    every = (*FAULTS, *MOVES) if asked.backends > 1 else FAULTS
+    faults = max(len(every), asked.images // 20)
     folder, began = Path(tempfile.mkdtemp(prefix="comfyledger-soak-")), time.monotonic()
-    counts = asyncio.run(soak(folder, asked.images, asked.seed, faults, asked.every_s))
+    counts = asyncio.run(soak(folder, asked.images, asked.seed, faults, asked.every_s, backends=asked.backends))
     assert counts["zombies that were found out"], "no socket was found to be deaf"
     for name, count in sorted(counts.items()):
         print(f"{count:6} {name}")

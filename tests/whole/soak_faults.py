@@ -13,14 +13,14 @@ import random
 import signal
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from websockets.exceptions import WebSocketException
 
-from support.processes import House
+from support.processes import House, StandIn
 from support.waiting import pause
 from support.wire_app import SMALL, Frame, Refusal
 
@@ -72,9 +72,9 @@ class Run:
         """Where the two stores are."""
         return self.house.images, self.house.folder / "second"
 
-    def remember(self) -> None:
-        """Take down what the stand-in remembers, before it is killed or asked for the last time."""
-        ledger = self.house.comfyui.ledger()
+    def remember(self, standin: StandIn | None = None) -> None:
+        """Take down what a stand-in remembers, before it is killed or asked for the last time."""
+        ledger = (standin or self.house.comfyui).ledger()
         self.ran += ledger["prompts"]
         self.taken_out |= set(ledger["taken_out"])
 
@@ -123,10 +123,14 @@ async def stop_comfyui_for_a_while(run: Run) -> None:
 
 
 async def hang_comfyui(run: Run) -> None:
+    await hung(run, 0.5, 5.0)
+
+
+async def hung(run: Run, least_s: float, most_s: float) -> None:
     """Its process stands still: connections are taken by the system, and nobody answers."""
     os.kill(run.house.comfyui.pid, signal.SIGSTOP)
     try:
-        await run.lasts(0.5, 5.0)
+        await run.lasts(least_s, most_s)
     finally:
         os.kill(run.house.comfyui.pid, signal.SIGCONT)
 
@@ -259,7 +263,14 @@ async def pause_for_a_while(run: Run) -> None:
 
 async def pause_a_part_for_a_while(run: Run) -> None:
     last = [f"batch:{answer['batch_id']}" for answer in list(run.answers.values())[-1:]]
-    scopes = ["backend:main", "store:folder", "store:second", f"user:{run.random.choice(USERS)}", *last, *last]
+    scopes = [
+        f"backend:{run.house.backend}",
+        "store:folder",
+        "store:second",
+        f"user:{run.random.choice(USERS)}",
+        *last,
+        *last,
+    ]
     await _paused(run, run.random.choice(scopes))
 
 
@@ -320,9 +331,9 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-def faults_of(rng: random.Random, count: int) -> list[Fault]:
+def faults_of(rng: random.Random, count: int, faults: Sequence[Fault] = FAULTS) -> list[Fault]:
     """So many faults; each comes once before any comes again."""
     chosen: list[Fault] = []
     while len(chosen) < count:
-        chosen += rng.sample(FAULTS, len(FAULTS))
+        chosen += rng.sample(faults, len(faults))
     return chosen[:count]

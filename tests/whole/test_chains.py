@@ -304,7 +304,8 @@ async def test_a_chain_goes_on_wherever_the_daemon_dies(doomed: House, place: st
 
 
 async def test_a_chain_ends_with_its_first_link_though_the_daemon_dies_in_between(doomed: House) -> None:
-    doomed.comfyui.control(fail_next=3)
+    """ComfyUI is slow enough that all links are asked for before the first one has failed."""
+    doomed.comfyui.control(fail_next=3, seconds_per_image=0.4)
     seen = Seen()
     await die(doomed, "prompt.end_logged:3", seen, partial(ask, seen=seen))
     await last_life(doomed, seen, partial(ask, seen=seen, to_the_end=True))

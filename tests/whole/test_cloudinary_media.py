@@ -146,7 +146,12 @@ async def test_every_command_knows_files_of_all_types(cloud: CloudHouse) -> None
         done = await app.ask("forget", batch_id=batch["batch_id"], stores=True)
         assert done["deletions"] == 2 * len(MEDIA)
         await until(lambda: places(cloud.account) == foreign, "the account holds nothing of ours")
-    assert not [path for path in there.rglob("*") if path.is_file() and path.name != ".comfyledger"]
+        await until(lambda: not stored_in(there), "the folder holds nothing of ours")
+
+
+def stored_in(folder: Path) -> list[Path]:
+    """The files in a folder store without the mark that it is one."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != ".comfyledger"]
 
 
 async def lost_and_found(cloud: CloudHouse, app: App, batch: Frame, there: Path) -> None:

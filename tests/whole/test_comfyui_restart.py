@@ -72,7 +72,7 @@ async def restarted_in_the_middle(house: House, version: type[StandIn]) -> None:
 
         await until(five_are_accepted)
         unknown = {"status": 503, "next": 100_000}
-        comfyui.control(refuse={"/history": unknown, "/api/jobs": unknown, "/queue": unknown})
+        comfyui.control(refuse={"/history": unknown, "/api/jobs": unknown, "/queue": unknown}, deaf=True)
         comfyui.control(step=2)
         await until(lambda: comfyui.ended() == ["execution_success"] * 2, "two have run and nobody knows")
         await until(lambda: comfyui.control()["held_at"] == "start", "the third runs")

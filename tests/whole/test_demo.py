@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,24 @@ def test_several_stand_ins_share_the_batches_and_one_of_them_dies(tmp_path: Path
     assert shared, done.stdout
     assert (sum(map(int, shared.groups())), min(map(int, shared.groups())) > 0) == (9, True)
     assert list(tmp_path.iterdir()) == [], "what the demo wrote is removed"
+
+
+def test_a_demo_that_is_kept_names_its_page_and_how_to_sign_in(tmp_path: Path) -> None:
+    done = run(tmp_path, "--keep")
+    try:
+        page = re.search(r"Look at it: +(http://127\.0\.0\.1:[0-9]+/)$", done.stdout, re.MULTILINE)
+        state = re.search(r"comfyledger --state-dir (\S+) open$", done.stdout, re.MULTILINE)
+        assert page, done.stdout
+        assert state, done.stdout
+        asked = urllib.request.Request(page[1], headers={"Accept": "text/html"})
+        with urllib.request.urlopen(asked, timeout=10.0) as answer:
+            assert b"page.js" in answer.read()
+        assert Path(state[1], "token").is_file()
+    finally:
+        ids = re.search(r"kill ([0-9 ]+)$", done.stdout, re.MULTILINE)
+        assert ids, done.stdout
+        for pid in map(int, ids[1].split()):
+            os.kill(pid, signal.SIGTERM)
 
 
 def test_a_real_comfyui_is_not_one_of_several(tmp_path: Path) -> None:

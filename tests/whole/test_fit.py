@@ -131,3 +131,22 @@ async def test_while_one_is_away_that_may_take_it_a_prompt_waits_and_says_for_wh
         (batch,) = await app.settled(accepted["batch_id"])
     fleet.check_stored(batch)
     assert posted(fleet)["a"] == 0
+
+
+async def test_each_backend_says_what_fits_it_and_what_it_was_sent_last(fleet: Fleet) -> None:
+    config = '[workflows.any]\nfile = "sample:empty-image"\n[workflows.portrait]\nfile = "sample:text-to-image"\n'
+    needy = '[workflows.needy]\nfile = "sample:empty-image"\nneeds = ["flux"]\n'
+    await fleet.begin_all(config="default_workflow = 'any'\n" + config + needy, tags=FLUX, lacking={"a": ["KSampler"]})
+    async with fleet.app() as app:
+        accepted = await app.submit("r1", workflow="portrait", quantity=1, inputs={"width": 64, "height": 64})
+        await app.settled(accepted["batch_id"])
+        shown = (await app.ask("server_info", fits=True))["backends"]
+        unasked = (await app.ask("server_info"))["backends"]
+    a, b = shown
+    assert (b["tags"], b["fits"], b["lacks"]) == (["flux"], ["any", "needy", "portrait"], {})
+    assert b["warm"] == ["v1-5-pruned-emaonly.safetensors"]
+    assert a["fits"] == ["any"]
+    assert a["lacks"]["needy"] == "It does not have the tags: flux."
+    assert "KSampler" in a["lacks"]["portrait"]
+    assert not {"tags", "warm"} & a.keys()
+    assert not any({"fits", "lacks"} & one.keys() for one in unasked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from comfyledger.comfyui.watch import TEXT_BYTES_MAX
 from support.processes import Doomed, House, in_between
 from support.waiting import until
 from support.wire_app import coloured
@@ -80,7 +81,10 @@ async def cut_short(house: House, paths: tuple[str, ...]) -> None:
         house.configure(url=url)
         await house.daemon.begin()
         async with house.app() as app:
+            house.comfyui.control(hold=["in_node"])
             asked = await app.submit("r1", images=coloured(5))
+            await until(lambda: house.comfyui.control()["held_at"] == "in_node", "the first one runs")
+            house.comfyui.control(hold=[], big_frame_bytes=TEXT_BYTES_MAX + 1)  # what follows it is looked up
             (batch,) = await app.settled(asked["batch_id"])
     assert not any(left.values())
     house.check_stored(batch)

@@ -6,8 +6,12 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from support.old_fleet import OldFleet
 from support.old_ledger import Knows, OldHouse, Release, lacking, none_open, open_batches
 from support.waiting import until
 from support.wire_app import App, Frame, check_gap_free
@@ -41,6 +45,48 @@ async def goes_on(old: OldHouse, case: tuple[Release, Knows]) -> None:
         check_gap_free(await app.log())
     check_accounts(old)
     assert await asyncio.gather(command(old, "audit"), command(old, "replay", "--check")) == [(0, True)] * 2
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_what_an_old_release_left_at_two_comfyuis_ends_also_if_one_is_away(tmp_path: Path, away: bool) -> None:
+    """What is known there is not sent again. While one is away the other renders what may go there."""
+    old = OldFleet(tmp_path)
+    a, b = old.standins["a"], old.standins["b"]
+    try:
+        await old.unpack()
+        if away:
+            b.kill()
+        await old.reopen("move_after_s = 0.3" if away else "")
+        async with old.app() as app:
+            if away:
+                await until(lambda: happened(app, "prompt_moved"), "a prompt moves")
+                await b.again()
+            await none_open(app)
+            await until(lambda: nothing_left(app), "no stray is left")
+            for one in old.left["answers"]:
+                batch = await app.batch(one["answer"]["batch_id"])
+                assert [image["state"] for image in batch["images"]] == ["stored"] * len(batch["images"])
+                assert [image["number"] for image in batch["images"]] == one["answer"]["numbers"]
+            assert bool(await happened(app, "stray_ended")) == away
+            check_gap_free(await app.log())
+        assert sorted(old.cloud.assets()) == sorted(name for one in old.left["answers"] for name in names_of(one))
+        for standin in (a, b):
+            assert len(standin.posted()) == len(set(standin.posted())), "what is known there was sent again"
+        assert await asyncio.gather(command(old, "audit"), command(old, "replay", "--check")) == [(0, True)] * 2
+    finally:
+        old.end()
+
+
+async def happened(app: App, kind: str) -> list[Frame]:
+    return list((await app.ask("read_log", kinds=[kind]))["events"])
+
+
+async def nothing_left(app: App) -> bool:
+    return not (await app.ask("server_info"))["open"]["prompts"]
+
+
+def names_of(answered: Frame) -> list[str]:
+    return list(answered["answer"]["public_ids"])
 
 
 async def old_answers(old: OldHouse) -> None:
@@ -136,14 +182,14 @@ def check_accounts(old: OldHouse) -> None:
         assert gone <= {image["public_id"] for one in owed for image in one["images"]}, name
 
 
-async def command(old: OldHouse, *words: str) -> tuple[int | None, Any]:
+async def command(old: OldHouse | OldFleet, *words: str) -> tuple[int | None, Any]:
     """A command on the ledger, beside the daemon: its exit code, and whether it found all well."""
     line = [sys.executable, "-m", "comfyledger", *words, "--json", "--config", str(old.folder / "config.toml")]
     process = await asyncio.create_subprocess_exec(
         *line,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"HOME": str(old.folder), **old.left["environment"]},
+        env={"HOME": str(old.folder), **old.left.get("environment", {})},
     )
     out, aside = await process.communicate()
     assert out, aside.decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from support.processes import House
 from support.waiting import until
 from support.wire_app import coloured
@@ -64,3 +66,22 @@ async def test_two_users_take_turns_however_much_the_first_has_asked_for(house: 
     files = [one["path"].split("/")[1] for one in house.comfyui.ledger()["files"]]
     turns = ["A" if batch == long["batch_id"].lower() else "M" for batch in files]
     assert "".join(turns) in {"AMAMAMAM" + "A" * 8, "MAMAMAMA" + "A" * 8}
+
+
+async def test_a_batch_that_becomes_urgent_is_rendered_first_also_after_a_restart(house: House) -> None:
+    await house.begin(depth=1)
+    async with house.app() as app:
+        await app.ask("pause")
+        long = await app.submit("r1", "Areg", images=coloured(6))
+        urgent = await app.submit("r2", "Mina", images=coloured(3))
+        changed = await app.ask("set_priority", batch_id=urgent["batch_id"], priority="high")
+        assert changed["images"] == 3
+        assert (await app.ask("set_priority", batch_id=urgent["batch_id"], priority="high"))["images"] == 0
+    house.daemon.signal(signal.SIGKILL)
+    await house.daemon.begin()
+    async with house.app() as app:
+        assert (await app.batch(urgent["batch_id"]))["priority"] == "high"
+        await app.ask("resume")
+        await app.settled(urgent["batch_id"], long["batch_id"])
+    files = [one["path"].split("/")[1] for one in house.comfyui.ledger()["files"]]
+    assert files[:3] == [urgent["batch_id"].lower()] * 3

@@ -226,7 +226,6 @@ async def test_a_start_clears_unfinished_files_and_outputs_that_stores_have(hous
     spooled = house.state / "spool" / asked["batch_id"]
     for name in (".2-a1-1.raw", ".2-a1-1.pinned", "2.png"):
         (spooled / name).write_bytes(b"half")
-    house.configure(comfyui=f'output_dir = "{house.comfyui.output}"\noutput_keep_days = 0')
     await house.daemon.begin()
     # What was being checked when the process died counts as a strike, and nothing else is left of it.
     assert sorted(path.name for path in spooled.iterdir()) == [".2-a1.strikes", "1.png"]
@@ -235,6 +234,7 @@ async def test_a_start_clears_unfinished_files_and_outputs_that_stores_have(hous
         (batch,) = await app.settled(asked["batch_id"])
     house.check_stored(batch)
     house.daemon.signal(signal.SIGTERM)
+    house.configure(comfyui=f'output_dir = "{house.comfyui.output}"\noutput_keep_days = 0')
     await house.daemon.begin()
     output = house.comfyui.output / "comfyledger" / asked["batch_id"].lower()
     await until(lambda: not output.exists(), "what is stored has gone from ComfyUI's folder")

@@ -13,8 +13,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from comfyledger.errors import CODES
 from comfyledger.wire.answers import RESULTS
 from comfyledger.wire.problems import status_of
-from comfyledger.wire.routes import FILE, INPUTS, ROUTES, Route
+from comfyledger.wire.routes import ABOUT_PARTS, FILE, INPUTS, ROUTES, THUMBNAIL, Route
 from comfyledger.wire.schema.openapi import TAGS, openapi
+from comfyledger.wire.sessions import LINKS, SESSIONS
+from comfyledger.wire.zips import ZIP, ZIPS
 
 DOCUMENT = openapi("0.1.0")
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
@@ -46,7 +48,15 @@ def test_the_document_is_valid_openapi() -> None:
 
 def test_every_path_and_method_of_the_routes_is_there_and_no_other() -> None:
     said = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert said == {(route.path, route.method.lower()) for route in ROUTES} | {(FILE, "get"), (INPUTS, "put")}
+    assert said == {(route.path, route.method.lower()) for route in ROUTES} | {
+        (FILE, "get"),
+        (THUMBNAIL, "get"),
+        (INPUTS, "put"),
+        (SESSIONS, "post"),
+        (LINKS, "post"),
+        (ZIPS, "post"),
+        (ZIP, "get"),
+    }
 
 
 @ROUTE
@@ -54,6 +64,8 @@ def test_every_field_of_a_request_has_one_place(route: Route) -> None:
     said = operation(route)
     places = {name: route.renamed.get(name, name) for name in route.in_path}
     wanted = {field.name for field in msgspec.structs.fields(route.request)}
+    if route.part:
+        wanted &= set(ABOUT_PARTS.get(route.part, ()))
     if not route.has_body:
         places |= route.fields
     if route.stream:

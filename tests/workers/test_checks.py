@@ -12,6 +12,7 @@ import pytest
 
 from comfyledger.workers.comfyui.fetch import Turns
 from comfyledger.workers.media.broken_file import Broken
+from comfyledger.workers.spool import pinned_copy as copy_module
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.checks import ALL, LONG, Checks
 from comfyledger.workers.spool.spool import Spool
@@ -105,7 +106,7 @@ async def die_at(root: Path, monkeypatch: pytest.MonkeyPatch, step: str, index: 
         raise Death
 
     with monkeypatch.context() as patched:
-        patched.setattr(spool_module, step, dies)
+        patched.setattr(spool_module if step == "walk" else copy_module, step, dies)
         patched.setattr(spool_module, "discard", lambda *_: False)
         with pytest.raises(Death):
             await keep(spool, index)
@@ -180,8 +181,8 @@ async def test_a_suspect_is_checked_alone(root: Path, monkeypatch: pytest.Monkey
         inside = spool._checks._free
         return original(*args)
 
-    original = spool_module.proved
-    monkeypatch.setattr(spool_module, "proved", counting)
+    original = copy_module.proved
+    monkeypatch.setattr(copy_module, "proved", counting)
     await keep(spool)
     assert inside == 0
     await keep(spool)

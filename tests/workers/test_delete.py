@@ -63,7 +63,7 @@ class DeletingWorkers:
         salts = itertools.count()
         self.spool = Spool(folder / "spool")
         reporter = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
-        self.deleter = Deleter(self.stores, RowCache(self.engine.view, self.reader), reporter)
+        self.deleter = Deleter(self.stores, RowCache(self.engine, self.reader), reporter)
         self.follower = SpoolFollower(self.engine.view, self.reader, self.spool)
         work = (self.engine.run(self.perform, self.perform), self.follower.run())
         self.running = [asyncio.create_task(one) for one in work]

@@ -69,7 +69,7 @@ class GuardedLedger:
         self.reader = Reader(self.path)
         self.spool = Spool(folder / "spool")
         reporter = Reporter(self.engine, lambda: b"salt", 2_000)
-        needed = Needed(10 * MIB, 5 * MIB, 2 * MIB, ("backend/main",))
+        needed = Needed(10 * MIB, 5 * MIB, 2 * MIB)
         self.disk_guard = DiskGuard(self.engine, reporter, self.reader, self.spool, self.path.parent, needed)
 
         async def nothing(_: object) -> None:

@@ -101,6 +101,16 @@ async def test_the_values_of_the_prompt_are_checked_too() -> None:
     assert len(await check_of(classes).mistakes("b1", sized, {"1.width": 65})) == 1
 
 
+async def test_what_admission_found_right_is_not_looked_at_again_while_comfyui_is_the_same() -> None:
+    classes, checks = Classes(LACKING, LACKING), WorkflowChecks("full")
+    check = NodeCheck(cast(NodeClasses, classes), checks, held_batches())
+    checks.is_right("b1", HAVING)
+    assert len(await check.mistakes("b1", NOISE, {})) == 1, "that was another answer of ComfyUI"
+    checks.is_right("b1", LACKING)
+    assert await check.mistakes("b1", NOISE, {}) == ()
+    assert len(await check.mistakes("b2", NOISE, {})) == 1, "that is another batch"
+
+
 def test_unneeded_nodes_of_missing_classes_are_left_out_and_no_others() -> None:
     assert check_of(Classes(HAVING), "off").unneeded(NOISE) == ("7",)
     assert check_of(Classes(LACKING)).unneeded(NOISE) == ("7",)

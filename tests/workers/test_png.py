@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from comfyledger.sim.comfyui.view import _bomb
+from comfyledger.workers.media import inflating
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import pin
 from comfyledger.workers.media.pictures.png import PASSES, SAMPLES
@@ -21,6 +22,13 @@ HEAD = b"\x89PNG\r\n\x1a\n"
 FORMS = [(colour, depth, lace) for colour, (_, depths) in SAMPLES.items() for depth in depths for lace in (0, 1)]
 every_form = pytest.mark.parametrize(("colour", "depth", "lace"), FORMS)
 MIB = 1_048_576
+
+
+@pytest.fixture(autouse=True, params=["fastest", "zlib"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed with the extra `speed`, and what is always there."""
+    if request.param == "zlib":
+        monkeypatch.setattr(inflating, "_fast", zlib)
 
 
 def chunk(kind: bytes, body: bytes = b"") -> bytes:
@@ -189,6 +197,7 @@ def test_a_file_of_empty_chunks_alone_does_not_hold_a_thread(monkeypatch: pytest
 BOMB = """
 import io, sys, zlib
 from comfyledger.workers.media.media_file import pin
+from comfyledger.workers.media import inflating
 from comfyledger.workers.media.broken_file import Broken
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024

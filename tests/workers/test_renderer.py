@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import HistoryEntry, ViewFile
-from comfyledger.comfyui.watch import Ending
+from comfyledger.comfyui.outstanding import Ending
 from comfyledger.core.reports import (
     PromptHasFailed,
     PromptHasFinished,
@@ -43,6 +43,7 @@ class Backend:
         self.reports: list[Report] = []
         self.forgotten: list[str] = []
         self.text_max = 2_000
+        self.server = "127.0.0.1:8188"
         self.wanted = True
         self.ending = Ending(None)
         self._image = ledger.image(1)
@@ -64,6 +65,9 @@ class Backend:
     async def follow(self, _: Any) -> Ending:
         return self.ending
 
+    def was_running(self, _: str) -> bool:
+        return False
+
     # reporter and history cleanup
     async def report(self, report: Report) -> Any:
         self.reports.append(report)
@@ -72,7 +76,7 @@ class Backend:
     def error_text(self, text: str) -> Blob:
         return blob_of(text.encode(), b"salt")
 
-    async def forget(self, prompt_id: str) -> None:
+    def forget(self, prompt_id: str) -> None:
         self.forgotten.append(prompt_id)
 
     def writes(self, count: int) -> None:
@@ -83,7 +87,7 @@ class Backend:
         part: Any = self
         bounds = Bounds(10**6, 10**6, True)
         more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": part, "version": part}
-        more["input_files"] = part
+        more |= {"input_files": part, "warm": part}
         renderer = Renderer(part, part, part, part, part, part, bounds, NO_SECRETS, **more)
         await renderer.follow(FollowPrompt("b1", 1, 1, "main", PROMPT_ID, self.prompt_row.images))
         (report,) = self.reports

@@ -133,7 +133,7 @@ async def test_a_folder_that_cannot_be_cleared_does_not_keep_the_next_one(tmp_pa
     (tmp_path / "broken" / "comfyledger").write_bytes(b"a file where a folder should be")
     rows = Rows([numbered(1, "stored", 1)])
     both = [Outputs(tmp_path / name, rows, 7, lambda: 100 * DAY_S) for name in ("broken", "output")]  # type: ignore[arg-type]
-    await Retention(Spool(tmp_path / "spool"), rows, 7, lambda: 0.0, both).clear()  # type: ignore[arg-type]
+    await Retention(Spool(tmp_path / "spool"), rows, 7, lambda: 0.0, lambda: both).clear()  # type: ignore[arg-type]
     assert not folder.exists()
 
 

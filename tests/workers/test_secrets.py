@@ -57,3 +57,11 @@ def test_what_is_no_text_may_hold_any_secret(tmp_path: Path, body: bytes) -> Non
     file = tmp_path / "1.dat"
     file.write_bytes(body)
     assert NO_SECRETS.may_be_in(file)
+
+
+def test_what_is_hidden_later_is_hidden_for_added_backends_too() -> None:
+    secrets = Secrets({"w": {"5.key": "first-key"}})
+    masking = secrets.masking_only()
+    secrets.hide(["second-key"])
+    assert masking.masked("first-key second-key") == "*** ***"
+    assert not masking.of("w")

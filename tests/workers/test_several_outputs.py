@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import HistoryEntry, NodeErrors
 from comfyledger.comfyui.messages import ViewFile
-from comfyledger.comfyui.watch import Ending
+from comfyledger.comfyui.outstanding import Ending
 from comfyledger.core.scheduling.effects import FollowPrompt, SubmitPrompt
 from comfyledger.core.values import prompt_uuid, waiting_index, waiting_indexes
 from comfyledger.workers.comfyui.fetch import Bounds
@@ -61,6 +61,18 @@ async def test_an_output_that_comfyui_will_not_run_is_reported_with_its_words(ma
     await house.submit()
     assert house.ledger.states() == ["failed"] * 4
     assert house.cancelled == [prompt_uuid("b1", 1, 1)]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_files_that_were_not_heard_of_are_in_the_history(made: Made, heard: bool) -> None:
+    """What was looked up already is not looked up again."""
+    house = made()
+    await house.submit()
+    picture, video = (ViewFile(name, "x", "output") for name in ("1.png", "1.mp4"))
+    house.entry = HistoryEntry("p", "success", True, "success", {"9": (picture,), "10": (video,)})
+    some = HistoryEntry("p", "success", True, "success", {"9": (picture,)})
+    await house.ends(Ending(some, heard=heard))
+    assert [file.filename for file in house.ledger.prompt().files] == ["1.png", "1.mp4"][: 1 + heard]
 
 
 async def test_files_of_outputs_that_were_not_asked_for_are_left(made: Made) -> None:
@@ -114,6 +126,20 @@ async def test_all_files_of_an_output_are_taken_from_the_spool(made: Made) -> No
     await house.fetch()
     assert house.kept() == [(1, "png"), (2, "mp4"), (3, "mp4")]
     assert house.ledger.states() == ["kept"] * 3
+
+
+async def test_a_chosen_file_that_the_spool_lost_is_not_taken_from_another_server(made: Made) -> None:
+    house = made()
+    await house.submit()
+    await house.writes(("1.png",), ("1.mp4", "2.mp4"))
+    await house.fetch()
+    house.ledger.given(taking("first"))
+    house.spool.remove_among("b1", set(waiting_indexes(1)))
+    house.server = "127.0.0.1:9999"
+    house.asked.clear()
+    await house.fetch()
+    assert house.asked == [], "it may have another file of that name"
+    assert (house.ledger.prompt().code, house.ledger.prompt().state) == ("file_missing", "queued")
 
 
 async def test_files_wait_although_a_file_of_another_output_is_gone(made: Made) -> None:

@@ -43,7 +43,7 @@ class Chained:
             steady_ms=lambda: self.now_ms,
         )
         reporter = Reporter(self.engine, lambda: b"0123456789abcdef", 2_000)
-        self.finder = SourceFinder(RowCache(self.engine.view, self.reader), reporter)
+        self.finder = SourceFinder(RowCache(self.engine, self.reader), reporter)
         self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
 
     async def perform(self, effect: Any) -> None:

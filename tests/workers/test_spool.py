@@ -10,8 +10,9 @@ import struct
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from comfyledger.errors import SpoolUnusable
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.spool import files as files_module
+from comfyledger.workers.spool import pinned_copy as copy_module
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
@@ -190,7 +192,7 @@ async def test_trouble_of_the_disk_passes_and_leaves_no_temporary(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files_module, "HELD_BYTES", 64)
-    for module in (spool_module, files_module):
+    for module in (spool_module, files_module, copy_module):
         monkeypatch.setattr(module, step, full, raising=False)
     with pytest.raises(NoPlace, match="No space") as found:
         await keep(spool)
@@ -277,6 +279,22 @@ async def test_a_sync_that_fails_is_the_end_and_not_tried_again(
     with pytest.raises(raised, match=os.strerror(trouble)):
         await keep(spool)
     assert tries == [name]
+
+
+@pytest.mark.parametrize(("kind", "visits"), [("PNG", 1), ("JPEG", 2)])
+async def test_a_small_file_visits_a_thread_once_and_once_more_to_be_decoded(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, kind: str, visits: int
+) -> None:
+    calls: list[object] = []
+    real = ThreadPoolExecutor.submit
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counting)
+    await keep(spool, content=image(kind))
+    assert len(calls) == visits
 
 
 async def test_a_cancelled_stream_leaves_nothing(spool: Spool, root: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.events import PromptSubmitting
-from comfyledger.core.reports import SubmitIntended
+from comfyledger.core.reports import PromptIsLeft, SubmitIntended
 from support.graphs import node
 from support.output_house import GRAPH, House, Made
 
@@ -64,3 +64,35 @@ async def test_an_attempt_of_an_earlier_release_is_sent_without_what_comfyui_lac
     house.node_classes = LACKING
     await house.submit(resumed=True)
     assert sent(house) == ["1", "10", "9"]
+
+
+@pytest.mark.parametrize("places", [["waiting"], ["gone", "waiting"], ["gone", "running"]])
+async def test_an_attempt_that_comfyui_has_is_not_sent_again_also_if_only_a_second_look_finds_it(
+    house: House, places: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped may answer the first look before it reads the call that came before it."""
+    found = iter(places)
+
+    async def where_is(_: str) -> str:
+        return next(found)
+
+    monkeypatch.setattr(house, "where_is", where_is)
+    house.ledger.when(SubmitIntended("b1", 1, 1, "main"))
+    await house.submit(resumed=True)
+    assert house.posted == []
+    assert house.ledger.prompt().state == "accepted"
+
+
+async def test_an_attempt_that_is_left_behind_during_the_look_is_not_sent_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.ledger.when(SubmitIntended("b1", 1, 1, "main"))
+
+    async def where_is(_: str) -> str:
+        if house.ledger.prompt().state == "submitting":
+            house.ledger.when(PromptIsLeft("b1", 1, 1, reason="away"))
+        return "gone"
+
+    monkeypatch.setattr(house, "where_is", where_is)
+    await house.submit(resumed=True)
+    assert house.posted == []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from comfyledger.core.rows import PromptRow, row_id
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.observers import Committed
-from comfyledger.workers.comfyui.throughput import Throughput
+from comfyledger.workers.comfyui.throughput import NAMES_MAX, Throughput
 
 AT_A = PromptRow("b", 1, (1,), 0, backend="a")
 AT_B = PromptRow("b", 2, (2,), 0, backend="b")
@@ -37,7 +38,7 @@ def test_a_run_counts_for_the_backend_that_the_prompt_was_sent_to() -> None:
     happen(throughput, "prompt_finished", 1, AT_A)
     happen(throughput, "prompt_lost", 2)
     happen(throughput, "prompt_finished", 3)
-    assert throughput.ended("a") == {"finished": 1, "failed": 0, "refused": 0, "lost": 0, "removed": 0}
+    assert throughput.ended("a") == {"finished": 1, "failed": 0, "refused": 0, "lost": 0, "removed": 0, "moved": 0}
     assert throughput.ended("b")["lost"] == 1
     assert sum(throughput.ended("c").values()) == 0
 
@@ -47,6 +48,7 @@ def test_images_an_hour_are_those_of_the_last_hour_or_projected_since_the_start(
     throughput = made(clock)
     for _ in range(10):
         happen(throughput, "image_kept", 1, AT_A)
+    assert (throughput.images("a"), throughput.images("b")) == (10, 0)
     clock.now_s += 600
     assert throughput.images_per_hour("a") == 60
     clock.now_s += 3_000
@@ -64,4 +66,14 @@ def test_no_more_is_kept_than_the_minutes_of_an_hour() -> None:
         clock.now_s += 60
         happen(throughput, "image_kept", 1, AT_A)
     assert throughput.images_per_hour("a") == 61  # the minutes of both ends count
-    assert len(throughput._minutes["a"]) <= 61
+    assert len(throughput._done["a"].minutes) <= 61
+
+
+def test_of_names_that_come_and_go_the_last_ones_are_kept() -> None:
+    throughput = made(Clock())
+    for number in range(NAMES_MAX + 5):
+        row = PromptRow("b", 1, (1,), 0, backend=f"gpu-{number}")
+        happen(throughput, "prompt_finished", 1, row)
+        happen(throughput, "image_kept", 3, replace(row, index=3))
+    assert len(throughput._done) == NAMES_MAX
+    assert (throughput.images("gpu-4"), throughput.images(f"gpu-{NAMES_MAX + 4}")) == (0, 1)

@@ -99,7 +99,7 @@ class UploadingWorkers:
         salts = itertools.count()
         reporter = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
         self.spool = Believed(folder / "spool")
-        self.uploader = Uploader(self.stores, RowCache(self.engine.view, self.reader), self.spool, reporter)
+        self.uploader = Uploader(self.stores, RowCache(self.engine, self.reader), self.spool, reporter)
         self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
 
     async def perform(self, effect: Any) -> None:
@@ -305,6 +305,72 @@ async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(worker
     (row,) = await workers.reader.images(ImageFilter())
     assert (row.state, row.code) == ("parked", "altered")
     assert gone.store is workers.store
+
+
+class ComparingStore(CountingStore):
+    """A store that compares what it reads itself. It finds what the spool is said to have."""
+
+    compares_bytes = True
+
+    def __init__(self, spool: Believed) -> None:
+        super().__init__()
+        self.spool = spool
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        outcome = await super().put(deposit)
+        return outcome if self.spool.full else ImageFault("altered", "it has other bytes")
+
+
+@pytest.fixture
+def comparing(workers: UploadingWorkers, monkeypatch: pytest.MonkeyPatch) -> UploadingWorkers:
+    workers.store = ComparingStore(workers.spool)
+    workers.stores["folder"] = OpenedStore("folder", "folder", "folder:/there", workers.store)  # type: ignore[arg-type]
+    return workers
+
+
+async def test_a_store_that_compares_the_bytes_needs_no_other_to(
+    comparing: UploadingWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[object] = []
+    monkeypatch.setattr(comparing.spool, "holds", lambda *about: compared.append(about))
+    await comparing.given(1, quantity=1)
+    await until(lambda: "batch_settled" in comparing.kinds())
+    assert (await comparing.states(), compared) == ({"stored"}, [])
+
+
+async def test_what_such_a_store_finds_altered_is_restored_and_put_again(
+    comparing: UploadingWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def restore(_: object) -> None:
+        comparing.spool.full = True
+
+    comparing.spool.full = False
+    monkeypatch.setattr(comparing.uploader._restorer, "restore", restore)
+    await comparing.given(1, quantity=1)
+    await until(lambda: "batch_settled" in comparing.kinds())
+    assert (await comparing.states(), len(comparing.store.calls)) == ({"stored"}, 2)
+    assert comparing.kinds().count("upload_started") == 1
+
+
+async def test_what_such_a_store_finds_altered_and_nobody_has_is_lost(comparing: UploadingWorkers) -> None:
+    comparing.spool.full = False
+    await comparing.given(1, quantity=1)
+    await until(lambda: "image_lost" in comparing.kinds())
+    assert await comparing.states() == {"pending"}
+    assert len(comparing.store.calls) == 1
+
+
+async def test_what_such_a_store_finds_altered_again_is_parked(
+    comparing: UploadingWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def restore(_: object) -> None:
+        """It says so, and has not."""
+
+    comparing.spool.full = False
+    monkeypatch.setattr(comparing.uploader._restorer, "restore", restore)
+    await comparing.given(1, quantity=1)
+    await until(lambda: "image_parked" in comparing.kinds())
+    assert len(comparing.store.calls) == 2
 
 
 def uploads_under_way(workers: UploadingWorkers) -> list[Effect]:

@@ -6,7 +6,6 @@ command fixes the images, their order, their seeds and the graph for ever.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +16,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.admission import levels
 from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked, whose
+from comfyledger.admission.webhooks import named
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
@@ -80,6 +80,7 @@ def admit(
     inputs = levels.inputs_of(message, asked, ground, below)
     prompts, texts = prompts_of(message, asked, inputs, workflow, ids, secret)
     metadata = _metadata(message, ids)
+    webhook, webhook_url = named(message.webhook, policy.webhooks)
     command = SubmitBatch(
         label=label,
         request_id=message.request_id,
@@ -103,6 +104,8 @@ def admit(
         origin=origin,
         needs=needs,
         backend=message.backend or "",
+        webhook=webhook,
+        webhook_url=webhook_url,
     )
     return Admitted(command, workflow, inputs, below)
 
@@ -132,7 +135,7 @@ def request_digests(raw: bytes, secret: bytes) -> tuple[str, ...]:
 
 
 def _digest(body: Any, secret: bytes) -> str:
-    return hmac.new(secret, msgspec.json.encode(body, order="deterministic"), hashlib.sha256).hexdigest()
+    return hmac.digest(secret, msgspec.json.encode(body, order="deterministic"), "sha256").hex()
 
 
 def _check_request_id(request_id: str) -> None:

@@ -15,12 +15,15 @@ _HINT: Final = "Omit the tag, or add it to `tags` of a [comfyui.NAME] that can d
 
 
 def backends_for(
-    tags: Mapping[str, Collection[str]], message: wire.SubmitBatch, needs: Collection[str]
+    tags: Mapping[str, Collection[str]],
+    message: wire.SubmitBatch,
+    needs: Collection[str],
+    barred: Collection[str] = (),
 ) -> tuple[str, ...]:
     """The ComfyUIs that may render a request, at least one, in the order of the configuration.
 
-    `tags`: of each ComfyUI. `needs`: tags that the request, its workflow or its recipe asks for. Raises Refused
-    (no_backend).
+    `tags`: of each ComfyUI. `needs`: tags that the request, its workflow or its recipe asks for. `barred`: those that
+    do not get its secrets. Raises Refused(no_backend).
     """
     pin = message.backend or ""
     if pin and pin not in tags:
@@ -28,7 +31,11 @@ def backends_for(
         known = f"Did you mean {near[0]!r}? " if near else ""
         hint = f"{known}Configured: {', '.join(tags)}."
         raise Refused("no_backend", f"There is no ComfyUI {pin!r}.", hint=hint, path="$.data.backend")
-    names = allowed(tags, pin, needs)
+    names = allowed(tags, pin, needs, barred)
+    if not names and (untrusted := allowed(tags, pin, needs)):
+        text = f"The workflow has secrets, which these ComfyUIs do not get: {', '.join(untrusted)}."
+        hint = "The operator can name one in [backends] trusted."
+        raise Refused("no_backend", text, hint=hint, path="$.data.workflow")
     if not names:
         asked = {pin: tags[pin]} if pin else tags
         raise Refused("no_backend", lacking(asked, needs), hint=_HINT, path=_path(message))

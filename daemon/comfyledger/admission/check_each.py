@@ -26,20 +26,20 @@ async def check_workflow(
     context: Dependencies, label: str, message: wire.CheckWorkflow, raw: bytes
 ) -> wire.WorkflowReport:
     """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
-    names = list(context.policy.backends)
-    unknown = [name for name in names if context.node_classes[name].known is None]
-    answered = await asked_again(context, names if message.strict else unknown)
+    classes = dict(context.node_classes)
+    unknown = [name for name, one in classes.items() if one.known is None]
+    answered = await asked_again(context, classes if message.strict else unknown)
     files = await of_request.of_graph(context, label, message.workflow, len(raw)) if message.strict else {}
     looked: dict[tuple[str, bool], check.Checked] = {}
     found: dict[str, check.Checked] = {}
-    for name in names:
-        known = context.node_classes[name].known
+    for name, one in classes.items():
+        known = one.known
         key = (known.info.digest if known is not None else "", name in answered)
         if key not in looked:
             ground = _ground(context, message, known, files, is_asked=name in answered)
             looked[key] = await _checked(context, message, known, ground, len(raw))
         found[name] = looked[key]
-    report, graph = _of_all(found, {name for name in names if context.node_classes[name].known is not None})
+    report, graph = _of_all(found, {name for name, one in classes.items() if one.known is not None})
     return replace(report, graph=graph) if message.convert else report
 
 

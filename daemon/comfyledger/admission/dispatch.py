@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container
-from typing import Final
+from typing import Final, get_args
+
+from msgspec.structs import replace
 
 from comfyledger import crash_points, wire
 from comfyledger.admission import (
     admit,
+    backends,
     check_each,
     forget,
     inputs,
+    moving,
     recover,
     repeats,
     retries,
+    reviews,
     store_import,
+    webhooks,
 )
 from comfyledger.admission.characters import listing
-from comfyledger.admission.workflows import fitting
+from comfyledger.admission.workflows import describe, fitting
 from comfyledger.core.commands import (
     CancelBatch,
     Command,
@@ -26,16 +33,22 @@ from comfyledger.core.commands import (
     ReleaseBatch,
     ResumeLane,
     RetryBatch,
+    SetPriority,
     SubmitBatch,
 )
+from comfyledger.core.decide.commands import images_named
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Accepted, Changed
 from comfyledger.core.scheduling.fit import ALL_INPUTS, allowed
 from comfyledger.core.scheduling.fit_words import told_where
-from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.core.values import EVERYTHING, ImageNamed, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
-from comfyledger.queries import backends, explain, listings, recipe, serialize
+from comfyledger.maintenance import saved_checks
+from comfyledger.queries import activity as activities
+from comfyledger.queries import backends as backend_lists
+from comfyledger.queries import explain, listings, recipe, serialize
+from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.queries.dependencies import Dependencies
 
 
@@ -48,18 +61,18 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _open_series(context, label, message)
         case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
             return await _read(context, message)
-        case wire.ReadLog() | wire.Explain() | wire.GetRecipe() | wire.CheckWorkflow():
+        case _ if isinstance(message, _TOLD):
             return await _tell(context, label, message, raw)
         case wire.ListCharacters():
             return await listing.list_characters(context, message)
         case wire.AddInput() | wire.ListInputs() | wire.ForgetInput():
             return await _about_input(context, label, message)
-        case wire.Recover():
-            return await recover.recover(context, label, message)
-        case wire.Forget():
-            return await forget.forget(context, label, message)
-        case wire.SurveyStore() | wire.RaiseSeries():
-            return await _about_store(context, label, message)
+        case wire.Recover() | wire.Forget() | wire.Review() | wire.Move():
+            return await _operated(context, label, message)
+        case wire.SurveyStore() | wire.RaiseSeries() | wire.AddBackend() | wire.RemoveBackend():
+            return await _about_place(context, label, message)
+        case _ if isinstance(message, webhooks.MESSAGES):
+            return await webhooks.answer(context, label, message)
         case _:
             series = await _series_of(context, message)
             return await _changed(context, _steering(context, label, message, series), _PATHS[type(message)])
@@ -73,10 +86,23 @@ async def _series_of(context: Dependencies, message: wire.Message) -> tuple[str,
     return tuple(output.series for output in batch.every_output) if batch is not None else ()
 
 
+_Told = (
+    wire.CountImages
+    | wire.GetActivity
+    | wire.ReadLog
+    | wire.Explain
+    | wire.GetRecipe
+    | wire.CheckWorkflow
+    | wire.DescribeWorkflow
+    | wire.ListChecks
+)
+_TOLD: Final = get_args(_Told)
+
+
 async def _tell(
     context: Dependencies,
     label: str,
-    message: wire.ReadLog | wire.Explain | wire.GetRecipe | wire.CheckWorkflow,
+    message: _Told,
     raw: bytes,
 ) -> wire.Answer:
     match message:
@@ -88,12 +114,42 @@ async def _tell(
             return await recipe.recipe(context, message)
         case wire.CheckWorkflow():
             return await check_each.check_workflow(context, label, message, raw)
+        case wire.GetActivity():
+            return await activities.activity(context, message, context.webhooks.wall_ms())
+        case wire.CountImages():
+            return await listings.image_counts(context.reader, message)
+        case wire.ListChecks():
+            return wire.Checks(await asyncio.to_thread(saved_checks.load, context.state))
+        case wire.DescribeWorkflow():
+            return await describe.describe_workflow(context, message)
 
 
-async def _about_store(context: Dependencies, label: str, message: wire.SurveyStore | wire.RaiseSeries) -> wire.Answer:
-    if isinstance(message, wire.SurveyStore):
-        return await store_import.survey_store(context, message)
-    return await store_import.raise_series(context, label, message)
+async def _operated(
+    context: Dependencies, label: str, message: wire.Recover | wire.Forget | wire.Review | wire.Move
+) -> wire.Answer:
+    match message:
+        case wire.Recover():
+            return await recover.recover(context, label, message)
+        case wire.Forget():
+            return await forget.forget(context, label, message)
+        case wire.Review():
+            return await reviews.review(context, label, message)
+        case wire.Move():
+            return await moving.move(context, label, message)
+
+
+async def _about_place(
+    context: Dependencies,
+    label: str,
+    message: wire.SurveyStore | wire.RaiseSeries | wire.AddBackend | wire.RemoveBackend,
+) -> wire.Answer:
+    match message:
+        case wire.SurveyStore():
+            return await store_import.survey_store(context, message)
+        case wire.RaiseSeries():
+            return await store_import.raise_series(context, label, message)
+        case wire.AddBackend() | wire.RemoveBackend():
+            return await backends.answer(context, label, message)
 
 
 async def _about_input(
@@ -121,13 +177,14 @@ async def _read(
             return await _get_image(context, name)
         case wire.ListImages():
             return await listings.images(context.reader, message)
-        case wire.ServerInfo():
-            return await _server_info(context)
+        case wire.ServerInfo(fits=fits):
+            return await _server_info(context, fits=fits)
 
 
 _PATHS: Final[dict[type[wire.Message], str]] = {
     wire.Cancel: "$.data.batch_id",
     wire.Retry: "$.data.batch_id",
+    wire.SetPriority: "$.data.batch_id",
     wire.Pause: "$.data.scope",
     wire.Resume: "$.data.scope",
 }
@@ -142,6 +199,8 @@ def _steering(
             return CancelBatch(label, batch_id, tuple(images))
         case wire.Retry(batch_id=batch_id, images=images, take=take):
             return RetryBatch(label, batch_id, tuple(images), take, series)
+        case wire.SetPriority(batch_id=batch_id, priority=priority):
+            return SetPriority(label, batch_id, wire.PRIORITIES.index(priority))
         case wire.Pause(scope=scope):
             return _scoped(context, label, scope, pause=True)
         case wire.Resume(scope=scope):
@@ -156,7 +215,7 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
     if isinstance(admitted, wire.BatchAccepted):
         return admitted
     if message.dry_run:
-        return _dry_run(context, admitted)
+        return await _dry_run(context, admitted)
     crash_points.at("batch.admitted")
     accepted = await _accepted(context, admitted.command)
     crash_points.at("batch.numbered")
@@ -186,23 +245,31 @@ async def _accepted(context: Dependencies, command: SubmitBatch) -> Accepted:
         raise refusal.below("$.data") from refusal
 
 
-def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
-    """No number is given and the request_id stays unused."""
+async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
+    """No number is given and the request_id stays unused. The names are those that the images would get now."""
     command, refused = admitted.command, admitted.refused
-    quantity = sum(len(prompt.images) for prompt in command.prompts)
+    images = await _foretold(context, command)
     found = [admitted.workflow.found]
     if refused:
-        names = allowed(context.policy.backends, command.backend, command.needs)
+        barred = context.policy.barred(admitted.workflow)
+        names = allowed(context.policy.backends, command.backend, command.needs, barred)
         fits = [name for name in names if name not in refused and context.node_classes[name].known is not None]
         found.append(told_where(fits, {name: refusal.message for name, refusal in refused.items()}))
-    return wire.BatchAccepted(
-        batch_id="",
-        epoch=context.view.epoch,
-        position=context.view.position,
-        quantity=quantity,
-        dry_run=True,
-        found=found,
-    )
+    foretold = Accepted("", context.view.position, images, repeated=False, media=command.media)
+    answer = serialize.accepted(foretold, context.view.epoch, "")
+    quantity = sum(len(prompt.images) for prompt in command.prompts)
+    return replace(answer, quantity=quantity, dry_run=True, found=found)
+
+
+async def _foretold(context: Dependencies, command: SubmitBatch) -> tuple[ImageNamed, ...]:
+    """The images with the next numbers; none if a store must be asked first, or if the caller has never used one of the
+    series.
+    """
+    rows = {one.key: await context.reader.series(one.key) for one in command.series}
+    following = {key: row.next for key, row in rows.items() if row is not None and row.open}
+    if len(following) < len(rows):
+        return ()
+    return images_named(command, following)
 
 
 async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:
@@ -213,7 +280,7 @@ async def _open_series(context: Dependencies, label: str, message: wire.OpenSeri
 
 async def _changed(context: Dependencies, command: Command[Changed], path: str) -> wire.ChangedCount:
     try:
-        if isinstance(command, CancelBatch | RetryBatch | HoldBatch | ReleaseBatch):
+        if isinstance(command, CancelBatch | RetryBatch | SetPriority | HoldBatch | ReleaseBatch):
             await context.check_shown(command.batch_id)
         if isinstance(command, RetryBatch):
             command = await retries.completed(context, command)
@@ -224,14 +291,16 @@ async def _changed(context: Dependencies, command: Command[Changed], path: str) 
 
 
 def _scoped(context: Dependencies, label: str, scope: str, *, pause: bool) -> Command[Changed]:
-    """The command for a scope: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
+    """The command for a scope: everything, backend:NAME, store:NAME, user:NAME, batch:ID or webhook:NAME."""
     kind, _, name = scope.partition(":")
     if kind == "batch" and name:
         return HoldBatch(label, name) if pause else ReleaseBatch(label, name)
+    if kind == webhooks.SCOPE and (command := webhooks.scoped(context, label, name, pause=pause)) is not None:
+        return command
     lane = _lane(context, kind, name)
     if lane is None:
         backends, stores = ", ".join(context.comfyui), ", ".join(context.stores)
-        hint = f"Use everything, backend:NAME ({backends}), store:NAME ({stores}), user:NAME or batch:ID."
+        hint = f"Use everything, backend:NAME ({backends}), store:NAME ({stores}), user:NAME, batch:ID or webhook:NAME."
         raise Refused(
             "unknown_scope", f"There is no {scope[:100]!r} to pause or resume.", hint=hint, path="$.data.scope"
         )
@@ -280,9 +349,10 @@ async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
     return info if batch is None or prompt is None else serialize.with_run(info, batch, prompt)
 
 
-async def _server_info(context: Dependencies) -> wire.Info:
+async def _server_info(context: Dependencies, *, fits: bool) -> wire.Info:
     view, shortage = context.view, context.view.shortage
     shown = await listings.paused_lanes(context.reader)
+    found = await fitting.of_each(context) if fits else {}
     return wire.Info(
         version=context.version,
         protocol=wire.PROTOCOL,
@@ -296,12 +366,14 @@ async def _server_info(context: Dependencies) -> wire.Info:
         open=context.open_counts(),
         lanes=shown,
         waiting=context.waiting(),
-        backends=list(backends.shown(context, shown)),
+        backends=list(backend_lists.shown(context, shown, found)),
         stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
         workflows=sorted(context.policy.workflows),
         characters=len(context.characters.now.by_slug),
         character_problems=context.characters.problems() if context.only is None else [],
         inputs=_inputs_held(context) if context.only is None else None,
+        demand=backend_lists.demanded(context) if context.only is None else None,
+        webhooks=webhook_lists.briefly(context.webhooks, view) if context.only is None else None,
     )
 
 

@@ -6,10 +6,11 @@ what is forgotten already is skipped.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from comfyledger import wire
-from comfyledger.core.commands import Forget
+from comfyledger.core.commands import Forget, ImagesOf
 from comfyledger.core.decide.forget import summed_up, to_forget
 from comfyledger.core.evolve.forgetting import as_forgotten
 from comfyledger.core.naming.slugs import fold
@@ -46,16 +47,29 @@ def _check(message: wire.Forget) -> None:
     check_before(message.before)
 
 
+async def forget_images(
+    context: Dependencies, label: str, chosen: Iterable[ImagesOf], *, stores: bool
+) -> wire.Forgotten:
+    """Forget images of several batches, batch by batch. Raises Refused(unknown_batch, unknown_image)."""
+    done = []
+    for one in chosen:
+        asked = wire.Forget(one.batch_id, list(one.images), stores=stores)
+        done.append(await _one(context, label, asked, one.batch_id))
+    return _together(done, "", dry_run=False)
+
+
 async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id: str) -> Forgotten:
     if message.dry_run:
         return await _planned(context, message, batch_id)
     command = Forget(label, batch_id, tuple(message.images), message.stores)
     try:
         await context.check_shown(batch_id)
-        return await context.engine.command(command)
+        forgotten = await context.engine.command(command)
     except Refused as refusal:
         field = "images" if refusal.code == "unknown_image" else "batch_id"
         raise refusal.below(f"$.data.{field}") from refusal
+    await context.thumbnails.forget(batch_id, tuple(message.images))
+    return forgotten
 
 
 async def _planned(context: Dependencies, message: wire.Forget, batch_id: str) -> Forgotten:

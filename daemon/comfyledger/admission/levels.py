@@ -75,14 +75,14 @@ def _own(
     message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], ground: Ground, before: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The inputs of each shot: those of a recipe, of the batch, and its own."""
-    common = _checked(ground, message.inputs, "$.data.inputs.{}".format) if message.inputs else {}
+    common = _checked(ground, message.inputs, "$.data.inputs.{}".format)
     common = {**before, **common}
     found: list[dict[str, Any]] = []
     for place, image in enumerate(asked):
         if place and image is asked[place - 1]:
             found.append(found[-1])
         else:
-            own = _checked(ground, image.inputs, partial(sweep.own_path, message, place)) if image.inputs else {}
+            own = _checked(ground, image.inputs, partial(sweep.own_path, message, place))
             found.append({**common, **own})
     return found
 
@@ -104,6 +104,8 @@ def _path_below(address: str, below: Lower) -> str:
 
 def _of_recipe(ground: Ground, before: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a recipe by address."""
+    if not before:
+        return {}
     try:
         return graphs.check_inputs(ground.workflow.graph, ground.workflow.plan, before, ground.info)
     except Refused as refusal:
@@ -125,6 +127,8 @@ _CHARACTER_HINT: Final = "Name no workflow, so that its own is used, or send `ch
 
 
 def _checked(ground: Ground, inputs: Mapping[str, wire.InputValue], path_of: Callable[[str], str]) -> dict[str, Any]:
+    if not inputs:
+        return {}
     workflow, values = ground.workflow, filled(inputs, ground.files)
     try:
         return graphs.check_inputs(workflow.graph, workflow.plan, values, ground.info)

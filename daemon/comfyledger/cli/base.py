@@ -6,10 +6,11 @@ Imports click and nothing slow: `comfyledger --version` and `comfyledger -h` imp
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Unpack
 
 import click
 
@@ -18,6 +19,7 @@ from comfyledger.errors import LedgerUnusable, Refused
 if TYPE_CHECKING:
     from comfyledger import wire
     from comfyledger.client import Client
+    from comfyledger.client.image_filters import ImageFilters
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -46,6 +48,8 @@ LABEL: Final = "cli"
 ID_CHARS: Final = 26
 """Length of a whole batch id, a ULID."""
 PART_CHARS_MIN: Final = 6
+PART_OF_ID: Final = re.compile(rf"last|[0-9A-Za-z]{{{PART_CHARS_MIN},{ID_CHARS - 1}}}")
+"""What may be a part of a batch id, where something else may be meant."""
 PAGE: Final = 500
 PAGES_MAX: Final = 20
 
@@ -167,11 +171,9 @@ class Lists(Protocol):
     async def list_images(
         self,
         *,
-        batch_id: str | None = None,
-        username: str | None = None,
-        state: str | None = None,
         before: str | None = None,
         limit: int = 50,
+        **filters: Unpack[ImageFilters],
     ) -> wire.Images: ...
 
 

@@ -24,11 +24,14 @@ SECTIONS: Final = {
     "Batches and images": {
         "submit": "Ask for images of CHARACTER for USERNAME.",
         "watch": "Show batches live until each is settled; without BATCH, all open ones.",
+        "open": "Open the web page in a browser, signed in.",
         "status": "Show what is open, what is paused and why, and whether ComfyUI and stores work.",
         "batches": "List batches, newest first.",
         "images": "List images with their state, and where they are or why they are not stored.",
         "cancel": "Cancel what is not rendered yet, of a batch or of some of its images.",
         "retry": "Retry what failed, was parked or is held, under the same numbers.",
+        "review": "Approve, reject or rate images, or take that back.",
+        "priority": "Make a batch more or less urgent.",
         "pause": "Start no new work in SCOPE.",
         "resume": "Undo a pause, or let a held batch continue.",
         "input": "Add files for workflows to load, list them, or give them up.",
@@ -53,6 +56,8 @@ SECTIONS: Final = {
     "ComfyUI": {
         "backends": "List the ComfyUIs: state, version, prompts there, and what each has done.",
         "drain": "Pause a ComfyUI, and show what it still has.",
+        "move": "Pause a ComfyUI, and give the prompts that it has to others.",
+        "backend": "Add a ComfyUI to the running daemon, or remove one that was added.",
     },
     "The daemon": {
         "run": "Run the daemon until SIGTERM or Ctrl-C.",
@@ -62,6 +67,7 @@ SECTIONS: Final = {
         "systemd": "Print, install or remove systemd units that run the daemon as a service.",
         "workflow": "Check workflows, print their API format, or add one to the configuration.",
         "characters": "List the characters that have defaults, and what ComfyUI lacks for them.",
+        "webhook": "Have events delivered to web addresses, and see what was delivered.",
         "schema": "Print the JSON Schema of all messages, or other documents that tools read.",
     },
     "To try it out": {
@@ -72,11 +78,12 @@ SECTIONS: Final = {
 """The commands in the groups of the help, each with the first sentence of its own help."""
 
 _PLACES: Final = {
+    "open": ("open_page", "open_page"),
     "token": ("tokens", "token"),
     "input": ("inputs", "inputs"),
-    "drain": ("backends", "drain"),
+    **{name: ("backends", name) for name in ("drain", "move")},
     "import": ("import_store", "import_store"),
-    **{name: ("batches", name) for name in ("images", "cancel", "retry", "pause", "resume")},
+    **{name: ("batches", name) for name in ("images", "cancel", "retry", "priority", "pause", "resume")},
 }
 """Module and attribute of the commands whose module below `commands` is not called like them."""
 

@@ -12,8 +12,8 @@ A slow reader costs no memory and never blocks other answers: at most `EVENTS_WA
 here. At that limit the client ends the subscription, and begins it again after the last of them once they are read. The
 log holds the rest. Progress and previews that nobody reads are dropped.
 
-Imports the standard library, msgspec, websockets, and of comfyledger the wire and the errors: it installs without the
-daemon's parts.
+Imports the standard library, msgspec, websockets, and of comfyledger the wire, the core's values and events, and the
+errors: it installs without the daemon's parts.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, Unpack, cast
 
 from comfyledger import wire
+from comfyledger.client.batch_states import OVER, Batch, OnProgress, id_of, states_of
+from comfyledger.client.downloading import Downloader, Size
 from comfyledger.client.finding import Address, find_daemon
+from comfyledger.client.image_filters import ImageFilters
 from comfyledger.client.link import Feed, Link, Pushed
 from comfyledger.client.uploading import Uploader
 from comfyledger.client.workflow_files import read_workflow
+from comfyledger.core import events
 from comfyledger.core.media import Medium
 from comfyledger.errors import Refused
+from comfyledger.wire.requests.reading import CountBy
 
-__all__ = ["Client", "Pushed", "read_workflow"]
+__all__ = ["Client", "Pushed", "events", "read_workflow"]
 
 
 class Client:
@@ -61,15 +67,26 @@ class Client:
 
         self._link = Link(find, name, timeout_s, wait, on_waiting)
         self._uploader = Uploader(find, name, timeout_s)
+        self._new_downloader = partial(Downloader, find, name, timeout_s)
+        self._downloader = self._new_downloader()
 
     async def __aenter__(self) -> Self:
         """Connect. Raises Refused(not_running, unauthorized, forbidden_host, forbidden_origin, protocol_version)."""
-        await self._link.open()
-        return self
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def open(self) -> Self:
+        """Connect, as `async with` does. Raises Refused as it does. A client that was closed may be opened again."""
+        await self._link.open()
+        self._downloader = self._new_downloader()  # whose turns belong to the running event loop
+        return self
+
+    async def close(self) -> None:
+        """End the connection. What still waits for an answer is refused as `not_running`."""
         await self._link.close()
 
     @property
@@ -105,6 +122,7 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
         like: str | None = None,
+        webhook: str | None = None,
     ) -> wire.BatchAccepted:
         """Request a batch. Use a new `request_id` for each; the same id with the same body gets the same answer.
 
@@ -137,6 +155,7 @@ class Client:
             metadata=dict(metadata or {}),
             dry_run=dry_run,
             like=like,
+            webhook=webhook,
         )
         return await self._link.ask(message, wire.BatchAccepted)
 
@@ -149,6 +168,10 @@ class Client:
         """
         message = wire.CheckWorkflow(await _graph(workflow), strict, convert)
         return await self._link.ask(message, wire.WorkflowReport)
+
+    async def describe_workflow(self, workflow: str) -> wire.WorkflowInputs:
+        """The inputs of a configured workflow, for a form. Raises Refused(unknown_workflow)."""
+        return await self._link.ask(wire.DescribeWorkflow(workflow), wire.WorkflowInputs)
 
     async def open_series(
         self, username: str, character: str, *, premade: bool = False, medium: Medium = "image"
@@ -185,17 +208,65 @@ class Client:
             )
         return found.file_url
 
+    async def file(self, image: str) -> bytes:
+        """The file of an image, compared with its sha256. `image`: as for `get_image`.
+
+        At most 256 MiB; `save_file` takes files of any size. Raises Refused: unknown_image for an image without a file,
+        store_unavailable with its `retry_after_s`, file_too_large, file_broken.
+        """
+        return await self._downloader.read(await self._kept(image))
+
+    async def save_file(self, image: str, to: str | os.PathLike[str]) -> Path:
+        """Write the file of an image to a disk, and return its path. `image`: as for `get_image`.
+
+        `to`: a folder, in which the file gets its own name, or the path of the file. What is there under this name is
+        replaced once the file is whole. Raises Refused as `file`, OSError of the disk.
+        """
+        return await self._downloader.save(await self._kept(image), to)
+
+    async def thumbnail(self, image: str, size: Size = "small") -> bytes:
+        """A WebP of an image: `small` of at most 256 pixels wide and high, `large` of 1024.
+
+        `image`: as for `get_image`. Raises Refused: unknown_image for an image without a file, thumbnail_unsupported
+        for a kind of file that has no thumbnails, thumbnail_failed for a file of which none can be made,
+        store_unavailable with its `retry_after_s`.
+        """
+        return await self._downloader.thumbnail(image, size)
+
+    async def thumbnail_url_of(self, image: str, size: Size = "small") -> str:
+        """An address of a thumbnail for browsers: a signed one as of `url_of`, or that of a store that scales.
+
+        Raises Refused(unknown_image) as `url_of`, and for a kind of file that has no thumbnails.
+        """
+        found = await self.get_image(image)
+        url = found.thumbnail_large_url if size == "large" else found.thumbnail_url
+        if not url:
+            text = f"The image {found.image_id} is {found.state}; its thumbnail has no address."
+            hint = "Ask again when the image is kept. Not every kind of file has thumbnails."
+            raise Refused("unknown_image", text, hint=hint)
+        return url
+
+    async def _kept(self, image: str) -> wire.ImageInfo:
+        """Raises Refused(unknown_image) for an image without a file."""
+        found = await self.get_image(image)
+        if not found.sha256 or found.state in {"forgetting", "forgotten"}:
+            hint = "An image has its file once it is kept; `wait` for its batch."
+            raise Refused("unknown_image", f"The image {found.image_id} is {found.state}; it has no file.", hint=hint)
+        return found
+
     async def list_images(
-        self,
-        *,
-        batch_id: str | None = None,
-        username: str | None = None,
-        state: str | None = None,
-        before: str | None = None,
-        limit: int = 50,
+        self, *, before: str | None = None, limit: int = 50, **filters: Unpack[ImageFilters]
     ) -> wire.Images:
-        message = wire.ListImages(batch_id, username, cast(Any, state), before, limit)
+        """A page of images, newest batch first."""
+        message = wire.ListImages(before=before, limit=limit, **cast(Any, filters))
         return await self._link.ask(message, wire.Images)
+
+    async def count_images(
+        self, *, by: CountBy | None = None, cursors_every: int = 0, **filters: Unpack[ImageFilters]
+    ) -> wire.ImageCounts:
+        """How many images fit; with `by` in groups, with `cursors_every` where each page of so many begins."""
+        message = wire.CountImages(by=by, cursors_every=cursors_every, **cast(Any, filters))
+        return await self._link.ask(message, wire.ImageCounts)
 
     async def list_characters(self, *, before: str | None = None, limit: int = 50) -> wire.Characters:
         """A page of the characters that have defaults, with what each backend lacks for them."""
@@ -221,6 +292,64 @@ class Client:
         """Give up an input file. Raises Refused(input_missing)."""
         return await self._link.ask(wire.ForgetInput(input, all_labels), wire.InputInfo)
 
+    async def add_backend(
+        self, name: str, url: str, *, tags: Sequence[str] = (), ttl_s: int = 0, queue_depth: int = 0
+    ) -> wire.AddedBackend:
+        """Add a ComfyUI, or keep one that was added: with `ttl_s`, repeat the call before so many seconds are over.
+
+        Raises Refused(backend_not_allowed, backend_exists, backends_limit).
+        """
+        message = wire.AddBackend(name, url, list(tags), ttl_s, queue_depth)
+        return await self._link.ask(message, wire.AddedBackend)
+
+    async def remove_backend(self, name: str, *, move: bool = False) -> wire.RemovedBackend:
+        """Remove a ComfyUI that was added. Raises Refused(unknown_backend), and Refused(backend_busy) while it has
+        prompts, unless they are to `move` to others."""
+        return await self._link.ask(wire.RemoveBackend(name, move), wire.RemovedBackend)
+
+    async def add_webhook(self, name: str, url: str, *, kinds: Sequence[str] = ()) -> wire.AddedWebhook:
+        """Add a webhook, or give one that was added another address or other kinds. The answer has its secret, also if
+        it is repeated with equal values.
+
+        Raises Refused(webhook_not_allowed, webhook_exists, webhooks_limit).
+        """
+        return await self._link.ask(wire.AddWebhook(name, url, list(kinds)), wire.AddedWebhook)
+
+    async def remove_webhook(self, name: str) -> wire.RemovedWebhook:
+        """Remove a webhook that was added; what it owes is not delivered. Raises Refused(unknown_webhook)."""
+        return await self._link.ask(wire.RemoveWebhook(name), wire.RemovedWebhook)
+
+    async def list_webhooks(self) -> wire.Webhooks:
+        """All webhooks, and how their deliveries are."""
+        return await self._link.ask(wire.ListWebhooks(), wire.Webhooks)
+
+    async def test_webhook(self, name: str) -> wire.WebhookTested:
+        """Send one test request now. Raises Refused(unknown_webhook, webhook_not_allowed)."""
+        return await self._link.ask(wire.TestWebhook(name), wire.WebhookTested)
+
+    async def replay_webhook(
+        self, name: str, *, since_position: int | None = None, since_ms: int | None = None, dry_run: bool = False
+    ) -> wire.WebhookReplayed:
+        """Deliver again what was delivered since a position or a time.
+
+        Raises Refused(unknown_webhook, unknown_position), and Refused(nothing_to_do) if there is nothing since then.
+        """
+        message = wire.ReplayWebhook(name, since_position, since_ms, dry_run)
+        return await self._link.ask(message, wire.WebhookReplayed)
+
+    async def activity(
+        self, *, since_ms: int | None = None, until_ms: int | None = None, step_s: int = 3_600
+    ) -> wire.Activity:
+        """What happened in each step of a span; by default in each hour of the last day. Raises Refused(invalid_field).
+
+        While its `more` is true, older steps are missing: ask again.
+        """
+        return await self._link.ask(wire.GetActivity(since_ms, until_ms, step_s), wire.Activity)
+
+    async def list_checks(self) -> wire.Checks:
+        """What `audit` and `doctor` found when they ran last."""
+        return await self._link.ask(wire.ListChecks(), wire.Checks)
+
     async def cancel(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
         return await self._link.ask(wire.Cancel(batch_id, list(images)), wire.ChangedCount)
 
@@ -229,6 +358,28 @@ class Client:
     ) -> wire.ChangedCount:
         """Retry what failed, was parked or is held. `take` applies only to runs that gave too many files."""
         return await self._link.ask(wire.Retry(batch_id, list(images), take), wire.ChangedCount)
+
+    async def set_priority(self, batch_id: str, priority: wire.Priority) -> wire.ChangedCount:
+        """Make a batch more or less urgent. Raises Refused(nothing_to_do) for a batch that is settled."""
+        return await self._link.ask(wire.SetPriority(batch_id, priority), wire.ChangedCount)
+
+    async def review(
+        self,
+        images: str | Sequence[str],
+        *,
+        verdict: wire.VerdictAsked | None = None,
+        rating: int | None = None,
+        forget: bool = False,
+        stores: bool = False,
+    ) -> wire.Reviewed:
+        """Approve, reject or rate images, all of them or none; `none` and 0 take that back.
+
+        `images`: as for `get_image`. `forget`: rejected images are forgotten, with `stores` also what the stores have;
+        repeat the call if it failed.
+        Raises Refused(unknown_image, no_file).
+        """
+        named = [images] if isinstance(images, str) else list(images)
+        return await self._link.ask(wire.Review(named, verdict, rating, forget, stores), wire.Reviewed)
 
     async def recover(self, wanted: wire.Recover) -> wire.Recovered:
         """Recover one page: ask again with its `cursor` until there is none. `drop_store` has one page.
@@ -255,11 +406,16 @@ class Client:
     async def pause(self, scope: str = "everything") -> wire.ChangedCount:
         return await self._link.ask(wire.Pause(scope), wire.ChangedCount)
 
+    async def move(self, scope: str) -> wire.Moved:
+        """Pause a ComfyUI, `backend:NAME`, and give the prompts that it has to others."""
+        return await self._link.ask(wire.Move(scope), wire.Moved)
+
     async def resume(self, scope: str = "everything") -> wire.ChangedCount:
         return await self._link.ask(wire.Resume(scope), wire.ChangedCount)
 
-    async def server_info(self) -> wire.Info:
-        return await self._link.ask(wire.ServerInfo(), wire.Info)
+    async def server_info(self, *, fits: bool = False) -> wire.Info:
+        """`fits`: also say which configured workflows each ComfyUI can run."""
+        return await self._link.ask(wire.ServerInfo(fits), wire.Info)
 
     async def survey_store(self, store: str, *, prefix: str = "", cursor: str = "") -> wire.Survey:
         """One page of what a store holds. Raises Refused(store_unavailable) with its `retry_after_s`."""
@@ -312,9 +468,10 @@ class Client:
             self._link.unsubscribe(feed.id)
 
     async def follow(
-        self, batch_id: str, *, progress: bool = False, previews: bool = False
+        self, batch: Batch, *, progress: bool = False, previews: bool = False
     ) -> AsyncGenerator[Pushed, None]:
         """The events of a batch from its beginning until it is settled. Raises Refused(unknown_batch)."""
+        batch_id = id_of(batch)
         await self.get_batch(batch_id)
         pushed = self.subscribe(batch_id=batch_id, progress=progress, previews=previews)
         async with contextlib.aclosing(pushed):
@@ -329,15 +486,22 @@ class Client:
 
     async def _is_over(self, batch_id: str) -> bool:
         """`retry` may have reopened a settled batch; then more events follow."""
-        return (await self.get_batch(batch_id)).status in {"settled", "cancelled"}
+        return (await self.get_batch(batch_id)).status in OVER
 
-    async def wait(self, batch_id: str) -> wire.BatchInfo:
-        """Wait until a batch is settled. Returns it with its images."""
-        events = self.follow(batch_id)
-        async with contextlib.aclosing(events):
-            async for _ in events:
-                pass
-        return await self.get_batch(batch_id)
+    async def wait(
+        self, batch: Batch, *, timeout_s: float | None = None, on_progress: OnProgress | None = None
+    ) -> wire.BatchInfo:
+        """Wait until a batch is settled. Returns it with its images. `batch`: the answer to `submit`, or an id.
+
+        `on_progress` gets the batch when something happened, at most once a second, and at the end. `timeout_s`: for
+        how long to wait; None for ever. Raises Refused: unknown_batch, timeout.
+        """
+        states = states_of(self, batch, timeout_s, all_of_them=on_progress is not None)
+        async with contextlib.aclosing(states):
+            async for state in states:
+                if on_progress is not None:
+                    on_progress(state)
+        return state
 
 
 async def _graph(workflow: Mapping[str, Any] | os.PathLike[str]) -> dict[str, Any]:

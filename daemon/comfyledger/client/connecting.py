@@ -107,13 +107,19 @@ def why_not(address: Address, error: Exception) -> Refused:
     if error.response.status_code == HTTPStatus.UNAUTHORIZED:
         hint = f"The daemon keeps its token in its state folder, here {address.token_path}; or set COMFYLEDGER_TOKEN."
         return Refused("unauthorized", hint=hint)
-    return _refused_by_daemon(bytes(error.response.body or b"")) or absent(address)
+    return refused_by_daemon(bytes(error.response.body or b"")) or absent(address)
 
 
 def absent(address: Address) -> Refused:
     where = "Start it with `comfyledger run`"
     elsewhere = "" if address.users is None else ", or name another one's address with --url or COMFYLEDGER_URL"
     return Refused("not_running", f"No daemon answers at {without_userinfo(address.url)}.", hint=f"{where}{elsewhere}.")
+
+
+def not_comfyledger(address: Address) -> Refused:
+    """ComfyUI has a websocket under the same path, and greets everybody."""
+    text = f"What answers at {without_userinfo(address.url)} is not comfyledger. It may be ComfyUI."
+    return Refused("protocol_version", text, hint="Give the address of the daemon, by default http://127.0.0.1:9831.")
 
 
 def _strange(address: Address, user: int) -> Refused:
@@ -139,7 +145,8 @@ def refusal_of(info: wire.ErrorInfo) -> Refused:
     )
 
 
-def _refused_by_daemon(body: bytes) -> Refused | None:
+def refused_by_daemon(body: bytes) -> Refused | None:
+    """The refusal in the body of an answer outside `/v1`; None if there is none."""
     try:
         said = wire.read_answer(wire.read_envelope(body))
     except (Refused, KeyError, msgspec.MsgspecError):

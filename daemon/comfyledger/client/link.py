@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from comfyledger import wire
-from comfyledger.client.connecting import absent, connected, refusal_of, why_not
+from comfyledger.client.connecting import absent, connected, not_comfyledger, refusal_of, why_not
 from comfyledger.client.finding import Address
 from comfyledger.core.backoff import backoff
 from comfyledger.errors import Refused
@@ -31,10 +31,15 @@ LIVE_WAITING_MAX: Final = 32
 WAITING_S: Final = 600.0
 """How long an answer may take after each `waiting`: the daemon waits for a store, within limits of its own."""
 HELLO_S: Final = 10.0
+REFUSED_S: Final = 10.0
+"""For how long a restarted daemon may refuse a token or name before those who wait are told: it may be another soon."""
+LASTING: Final = frozenset({"unauthorized", "forbidden_host", "forbidden_origin"})
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
 TOO_LARGE: Final = 1009
 """Close code "message too big" (RFC 6455, section 7.4.1)."""
+
+_OPEN: Final = "Use `async with Client() as client` in each event loop; for threads and scripts there is `SyncClient`."
 
 Pushed = wire.LoggedEvent | wire.Progress | wire.Preview
 A = TypeVar("A", bound=wire.Answer)
@@ -110,6 +115,11 @@ def _encoded(message: wire.Message, number: int) -> str:
         raise Refused("not_utf8", "A text in the request is not valid Unicode.") from error
 
 
+def _unreadable(error: msgspec.MsgspecError) -> Refused:
+    text = f"An answer of the daemon cannot be read: {error}."
+    return Refused("protocol_version", text, hint="Use a client of the daemon's version.")
+
+
 class Link:
     """Requests, subscriptions and the task that keeps one connection. `find` returns the daemon's present address."""
 
@@ -132,12 +142,18 @@ class Link:
         self._unwanted: set[str] = set()
         self._outbox: asyncio.Queue[str] | None = None
         self._trouble = Refused("not_running")
-        self._over: Refused | None = None
+        self._over: Refused | None = Refused("not_running", "The client is not open.", hint=_OPEN)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.welcome: wire.Welcome | None = None
 
     async def open(self) -> None:
-        """Connect. Raises Refused with the reason why there is no connection."""
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Connect, unless it is open. Raises Refused with the reason why there is no connection."""
+        if self._over is None and self._loop is not None and not self._loop.is_closed():
+            self._check_loop()
+            return
+        self._over, self._loop = None, asyncio.get_running_loop()
+        self._disconnected()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
         self._task = asyncio.create_task(self._stay_connected(), name="comfyledger-client")
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -149,7 +165,16 @@ class Link:
             await self.close()
             raise
 
+    def _check_loop(self) -> None:
+        """A loop cannot wait for what happens in another one. Raises Refused."""
+        if self._loop is not asyncio.get_running_loop():
+            raise Refused("not_running", "The client was opened in another event loop.", hint=_OPEN)
+
     async def close(self) -> None:
+        """Raises Refused(not_running) in another event loop than the one that opened it."""
+        if self._loop is None or self._loop.is_closed():
+            return  # it was never opened, or its connection ended with the loop that had it
+        self._check_loop()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._end(Refused("not_running", "The client is closed."))
@@ -159,6 +184,7 @@ class Link:
     async def ask(self, message: wire.Message, kind: type[A], feed: Feed | None = None) -> A:
         if self._over is not None:
             raise self._over
+        self._check_loop()
         number = next(self._numbers)
         pending = self._pending[number] = Pending(number, message, feed)
         try:
@@ -204,7 +230,12 @@ class Link:
                 self._take_push(wire.read_answer(envelope))
 
     def _take_result(self, pending: Pending, envelope: wire.Envelope) -> None:
-        answer = wire.read_result(type(pending.message), envelope)
+        """An answer that this version cannot read is the trouble of its request alone."""
+        try:
+            answer = wire.read_result(type(pending.message), envelope)
+        except msgspec.MsgspecError as error:
+            pending.fail(_unreadable(error))
+            return
         if pending.feed is not None and isinstance(answer, wire.Subscribed):
             pending.feed.begun(answer)
             self._feeds[answer.subscription] = pending.feed
@@ -228,7 +259,10 @@ class Link:
         if pending.limit is not None and self._timeout_s is not None:
             pending.limit.reschedule(asyncio.get_running_loop().time() + max(WAITING_S, self._timeout_s))
         if self._on_waiting is not None:
-            self._on_waiting(waiting)
+            try:
+                self._on_waiting(waiting)
+            except Exception as error:  # the app's own: it belongs to who asked, and ends nothing else
+                pending.answer.set_exception(error)
 
     def _take_push(self, push: wire.Answer) -> None:
         """A push without a reader, or for a reader who is too slow, ends its subscription."""
@@ -253,22 +287,21 @@ class Link:
         except Refused as refusal:
             self._end(refusal)
         except msgspec.MsgspecError as error:
-            hint = "Use a client of the daemon's version."
-            self._end(Refused("protocol_version", f"An answer of the daemon cannot be read: {error}.", hint=hint))
+            self._end(_unreadable(error))
         except Exception as error:
             self._end(Refused("internal", f"The client is broken: {error!r}."))
             raise
 
     async def _reconnect_forever(self) -> None:
         """The iterator of websockets keeps the first address; a restarted daemon may have another port."""
-        tries = 0
+        tries, refusal = 0, Lasting()
         while True:
             address = self._find()
             self._trouble = absent(address)
             try:
                 async with connected(address) as socket:
-                    self.welcome = await _hello(socket, self._name)
-                    tries = 0
+                    self.welcome = await _hello(socket, self._name, address)
+                    tries, refusal = 0, Lasting()
                     await self._speak(socket)
             except (OSError, EOFError, InvalidHandshake, InvalidURI) as error:
                 self._trouble = why_not(address, error)
@@ -276,6 +309,8 @@ class Link:
                 if closed.rcvd is not None and closed.rcvd.code == TOO_LARGE:
                     self._refuse_largest(Refused("frame_too_large", closed.rcvd.reason))
             self._give_up_unopened()
+            if refusal.lasts(address, self._trouble, asyncio.get_running_loop().time()):
+                self._refuse_all(self._trouble)
             tries += 1
             spread = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
             await asyncio.sleep(backoff(tries, DELAY_MIN_S, DELAY_MAX_S, spread))
@@ -313,16 +348,34 @@ class Link:
         if sent:
             max(sent, key=lambda pending: len(pending.frame)).fail(refusal)
 
+    def _refuse_all(self, refusal: Refused) -> None:
+        for pending in self._pending.values():
+            pending.fail(refusal)
+
     def _end(self, refusal: Refused) -> None:
         self._over = self._over or refusal
         if not self._opened.done():
             self._opened.set_exception(refusal)
-        for pending in self._pending.values():
-            pending.fail(refusal)
+        self._refuse_all(refusal)
         self._disconnected()
 
 
-async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
+class Lasting:
+    """Whether a daemon refuses the same address and token for too long to be about to change."""
+
+    def __init__(self) -> None:
+        self._address: Address | None = None
+        self._since = 0.0
+
+    def lasts(self, address: Address, trouble: Refused, now: float) -> bool:
+        if trouble.code not in LASTING:
+            self._address = None
+        elif address != self._address:
+            self._address, self._since = address, now
+        return self._address is not None and now - self._since >= REFUSED_S
+
+
+async def _hello(socket: ClientConnection, name: str, address: Address) -> wire.Welcome:
     """Raises Refused with the daemon's reason, OSError if it does not answer in time."""
     hello = wire.Hello(name)
     await socket.send(_encoded(hello, 0))
@@ -330,6 +383,8 @@ async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
         envelope = wire.read_envelope(await socket.recv())
     if envelope.type == "error":
         raise refusal_of(cast(wire.ErrorInfo, wire.read_answer(envelope)))
+    if envelope.type != "result":
+        raise not_comfyledger(address)
     return cast(wire.Welcome, wire.read_result(wire.Hello, envelope))
 
 

@@ -9,24 +9,20 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import random
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from http.client import HTTPException, HTTPResponse, parse_headers
+from http.client import HTTPException, HTTPResponse
 from typing import Any, BinaryIO, Final, NamedTuple, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
 from comfyledger import wire
-from comfyledger.client.connecting import CONNECT_S, absent, trusted_socket, why_not
+from comfyledger.client.connecting import why_not
 from comfyledger.client.finding import Address
-from comfyledger.core.backoff import backoff
-from comfyledger.core.urls import without_userinfo
-from comfyledger.errors import CODES, Refused
-from comfyledger.wire.problems import Problem
-from comfyledger.wire.routes import CLIENT_HEADER, INPUTS
+from comfyledger.client.http_calls import Tries, http_connection, no_daemon, read_head, refusal_in, request_head
+from comfyledger.errors import Refused
+from comfyledger.wire.routes import INPUTS
 
 PIECE_BYTES: Final = 262_144
 ASKED_FIRST_BYTES: Final = 1_048_576
@@ -42,8 +38,6 @@ ANSWER_S: Final = 600.0
 ANSWER_BYTES_MAX: Final = 1_048_576
 NAME_CHARS_MAX: Final = 255
 UNSEEKABLE: Final = -1
-DELAY_MIN_S: Final = 0.1
-DELAY_MAX_S: Final = 5.0
 
 InputFile = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -77,7 +71,7 @@ class Uploader:
 
     async def upload(self, given: InputFile, name: str | None) -> wire.InputInfo:
         """Raises Refused with the daemon's reason; Refused(not_running, timeout), OSError of the file."""
-        tries, ends_at, loop = 0, None, asyncio.get_running_loop()
+        tries = Tries(self._timeout_s)
         start = None if isinstance(given, str | bytes | os.PathLike) else await asyncio.to_thread(_start_of, given)
         is_once = start == UNSEEKABLE
         while True:
@@ -91,18 +85,14 @@ class Uploader:
                 raise Refused("timeout") from error
             except (OSError, EOFError, HTTPException) as error:
                 trouble = why_not(address, error)
-            ends_at = loop.time() + (self._timeout_s or 0.0) if ends_at is None else ends_at
-            is_over = self._timeout_s is not None and loop.time() >= ends_at
-            if trouble.code != "not_running" or is_once or is_over:
+            if is_once:
                 raise trouble
-            tries += 1
-            spread = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-            await asyncio.sleep(backoff(tries, DELAY_MIN_S, DELAY_MAX_S, spread))
+            await tries.wait(trouble)
 
     async def _sent(self, address: Address, body: Body) -> bytes:
         """The whole answer. Raises OSError, EOFError, TimeoutError, Unreadable."""
         is_asked = body.size_bytes is None or body.size_bytes > ASKED_FIRST_BYTES
-        async with _connection(address) as (reader, writer):
+        async with http_connection(address) as (reader, writer):
             writer.write(self._head(address, body, is_asked=is_asked))
             go = asyncio.Event()
             answering = asyncio.create_task(_answer(reader, go))
@@ -117,21 +107,13 @@ class Uploader:
 
     def _head(self, address: Address, body: Body, *, is_asked: bool) -> bytes:
         """Request line and headers. Raises Refused(invalid_field)."""
-        if not self._label.isprintable():
-            raise Refused("invalid_field", "The name of the client is not printable.", hint="Choose another name.")
-        parts = urlsplit(address.url if not address.unix_path else "http://localhost")
         query = f"?name={quote(body.named[-NAME_CHARS_MAX:], safe='')}" if body.named else ""
-        lines = [
-            f"PUT {parts.path}{INPUTS}{query} HTTP/1.1",
-            f"Host: {parts.netloc}",
-            f"{CLIENT_HEADER}: {self._label}",
+        return request_head(
+            *("PUT", f"{INPUTS}{query}", address, self._label),
             "Content-Type: application/octet-stream",
-            "Connection: close",
-            *([f"Authorization: Bearer {address.token}"] if address.token else []),
             *(["Expect: 100-continue"] if is_asked else []),
             "Transfer-Encoding: chunked" if body.size_bytes is None else f"Content-Length: {body.size_bytes}",
-        ]
-        return "\r\n".join([*lines, "", ""]).encode()
+        )
 
 
 async def _last_words(answering: asyncio.Task[bytes], sending: asyncio.Task[None]) -> bytes:
@@ -177,29 +159,6 @@ def _rest_of(file: BinaryIO, start: int) -> int | None:
     return size_bytes
 
 
-@asynccontextmanager
-async def _connection(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Raises OSError."""
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            reader, writer = await _connected(address)
-    except TimeoutError:
-        raise ConnectionRefusedError("no connection in time") from None
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
-
-
-async def _connected(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if address.unix_path:
-        return await asyncio.open_unix_connection(sock=await trusted_socket(address))
-    parts = urlsplit(address.url)
-    is_tls = parts.scheme == "https"
-    port = parts.port or (443 if is_tls else 80)
-    return await asyncio.open_connection(parts.hostname, port, ssl=ssl.create_default_context() if is_tls else None)
-
-
 async def _send(writer: asyncio.StreamWriter, body: Body, go: asyncio.Event | None) -> None:
     """Raises OSError, TimeoutError, Unreadable. `go`: the daemon's consent, if it was asked for."""
     if go is not None:
@@ -230,14 +189,11 @@ async def _piece(file: BinaryIO, size_bytes: int) -> bytes:
 async def _answer(reader: asyncio.StreamReader, go: asyncio.Event) -> bytes:
     """The final answer, head included. Sets `go` when the daemon asks for the file. Raises OSError, EOFError."""
     while True:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError as error:
-            raise HTTPException("the head of the answer is too long") from error
-        if head.split(b" ", 2)[1:2] != [b"100"]:
+        status, headers, head = await read_head(reader)
+        if status != 100:
             break
         go.set()
-    length = parse_headers(io.BytesIO(head.partition(b"\r\n")[2])).get("Content-Length", "")
+    length = headers.get("Content-Length", "")
     if length.isascii() and length.isdigit() and int(length) <= ANSWER_BYTES_MAX:
         return head + await reader.readexactly(int(length))
     return head + await reader.read(ANSWER_BYTES_MAX)
@@ -258,20 +214,9 @@ def _read(address: Address, raw: bytes) -> wire.InputInfo:
     response = HTTPResponse(cast(Any, _Received(raw)), method="PUT")
     response.begin()
     body = response.read()
+    if response.status not in {200, 201}:
+        raise refusal_in(address, response.status, body)
     try:
-        if response.status in {200, 201}:
-            return msgspec.json.decode(body, type=wire.InputInfo)
-        said = msgspec.json.decode(body, type=Problem)
+        return msgspec.json.decode(body, type=wire.InputInfo)
     except msgspec.MsgspecError as error:
-        raise _strange(address, response.status) from error
-    retry_after_s = said.retry_after_s
-    message = said.detail or CODES.get(said.code, said.code)
-    raise Refused(said.code, message, hint=said.hint, path=said.path, retry_after_s=retry_after_s)
-
-
-def _strange(address: Address, status: int) -> Refused:
-    if status in {502, 503, 504}:
-        return absent(address)
-    text = f"{without_userinfo(address.url)} answered {status}, and not as a daemon of this version does."
-    hint = "Check the address, the versions of both sides, and how large a file a proxy in between lets through."
-    return Refused("protocol_version", text, hint=hint)
+        raise no_daemon(address, response.status) from error

@@ -7,10 +7,12 @@ busy ComfyUI it has hundreds of megabytes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, BinaryIO, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -26,13 +28,17 @@ from comfyledger.comfyui.answers import (
     parse_prompt_answer,
     parse_queue,
 )
-from comfyledger.comfyui.direct import login_header, redirected
+from comfyledger.comfyui.direct import AddressOf, login_header, redirected
 from comfyledger.comfyui.fields import BadFrame, json_object
 from comfyledger.comfyui.input_folder import InputFile, UploadForm, check_taken, parts_of, telling_etag
+from comfyledger.comfyui.kept_connections import Answer, KeptConnections, KeptServer
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.comfyui.object_info import ObjectInfo, read_object_info
 from comfyledger.comfyui.transfer import (
     PIECE_BYTES,
+    Answered,
     FileMissing,
+    NotConnected,
     NotGiven,
     NotReached,
     bounded,
@@ -43,7 +49,7 @@ from comfyledger.comfyui.transfer import (
     words,
 )
 from comfyledger.comfyui.web_page import flaw_of, may_be_message
-from comfyledger.core.urls import reached, shown_url
+from comfyledger.core.urls import reached, server_of, shown_url
 
 TRANSFER_MIN_BYTES_PER_S: Final = 8_192
 PLAIN: Final = {"Accept-Encoding": "identity"}
@@ -55,7 +61,9 @@ Where = Literal["waiting", "running", "gone"] | HistoryEntry
 
 class ComfyUI:
     """One server. `session` is the app's; each call has its own timeout. `extra_data` goes with each prompt: ComfyUI
-    passes it to paid nodes and keeps such keys out of its history.
+    passes it to paid nodes and keeps such keys out of its history. `address_of`: finds the address that its websocket
+    connects to; a `session` has its own resolver. `kept`: makes the frequent calls, where it can; without it `session`
+    makes all.
     """
 
     def __init__(
@@ -67,19 +75,31 @@ class ComfyUI:
         request_timeout_s: float,
         transfer_min_bytes_per_s: int = TRANSFER_MIN_BYTES_PER_S,
         extra_data: Mapping[str, str] | None = None,
+        address_of: AddressOf | None = None,
+        kept: KeptConnections | None = None,
     ) -> None:
         place = reached(url)
         self.url = shown_url(url).rstrip("/")
         """The address for people and logs, without user and password. Calls use it too, so no error can reveal them."""
+        self.server = server_of(url)
+        """Which server it is."""
         self._address = place.url.rstrip("/")
         self.login = login_header(place)
         """The authentication header of each call; empty if the URL names no user."""
-        self._session = session
+        self._session, self._address_of = session, address_of
         self._extra_data = {key: str(value) for key, value in (extra_data or {}).items()}
         self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
         self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._base_s = request_timeout_s
         self._min_bytes_per_s = transfer_min_bytes_per_s
+        self._kept: KeptServer | None = None
+        if kept is not None:
+            self._kept = kept.to(
+                self._address,
+                PLAIN | self.login,
+                connect_timeout_s=connect_timeout_s,
+                answer_timeout_s=request_timeout_s,
+            )
         self._knows_jobs: bool | None = None
         self.files_uploaded = self.bytes_uploaded = 0
         """What it has taken into its input folder."""
@@ -87,6 +107,13 @@ class ComfyUI:
     @property
     def websocket_url(self) -> str:
         return "ws" + self._address.removeprefix("http") + "/ws"
+
+    async def websocket_address(self) -> str:
+        """The address that the websocket connects to; empty to resolve the host of its URL. Raises OSError."""
+        if self._address_of is None:
+            return ""
+        parts = urlsplit(self._address)
+        return await self._address_of(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
     async def post_prompt(
         self, graph: dict[str, Any], *, prompt_id: str, client_id: str, outputs: Sequence[str], previews: bool = False
@@ -101,7 +128,7 @@ class ComfyUI:
             "partial_execution_targets": list(outputs),
             "extra_data": ({"preview_method": "auto"} if previews else {}) | self._extra_data,
         }
-        status, raw = await self._call("POST", "/prompt", body)
+        status, raw = await self._post_often("/prompt", body)
         if status not in {200, 400, 413, 500}:
             # ComfyUI itself gives no other answer to a prompt; this one comes from a proxy in front of it.
             raise _no_answer(status, raw)
@@ -147,7 +174,7 @@ class ComfyUI:
         """Remove our own entries from the history. Each takes several times the size of its graph in the server's
         memory.
         """
-        await self._call("POST", "/history", {"delete": prompt_ids})
+        await self._post_often("/history", {"delete": prompt_ids})
 
     async def cancel(self, prompt_id: str) -> None:
         """Remove a prompt of ours. Raises NotReached.
@@ -232,23 +259,14 @@ class ComfyUI:
         self.files_uploaded, self.bytes_uploaded = self.files_uploaded + 1, self.bytes_uploaded + size_bytes
 
     @asynccontextmanager
-    async def _viewed(self, file: ViewFile, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _viewed(self, file: ViewFile, headers: dict[str, str]) -> AsyncIterator[Answered]:
         """The answer of `/view` with the file in it, or that it was not modified if `headers` ask so."""
-        params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         try:
-            async with asyncio.timeout(self._base_s):
-                response = await self._session.get(
-                    f"{self._address}/view",
-                    params=params,
-                    timeout=self._pieces,
-                    headers=PLAIN | self.login | headers,
-                    allow_redirects=False,
-                )
-            async with response:
+            async with await self._get_view(file, headers) as response:
                 if not (response.status == HTTP_NOT_MODIFIED and headers):
                     _check_view(response, file)
                 yield response
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, NotConnected) as error:
             raise not_reached(error) from error
         except aiohttp.ClientPayloadError as error:
             raise NotGiven("cut_short", "ComfyUI did not send the whole file.") from error
@@ -257,9 +275,22 @@ class ComfyUI:
         except (aiohttp.ClientError, OSError) as error:
             raise NotGiven("cut_short", f"The connection broke: {words(error)}") from error
 
-    def _pieces_of(self, response: aiohttp.ClientResponse, file: ViewFile) -> AsyncIterator[bytes]:
+    async def _get_view(self, file: ViewFile, headers: dict[str, str]) -> aiohttp.ClientResponse | Answer:
+        params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        if not headers and (kept := self._kept) is not None and not kept.sets_cookies:
+            return await kept.get("/view", params)
+        async with asyncio.timeout(self._base_s):
+            return await self._session.get(
+                f"{self._address}/view",
+                params=params,
+                timeout=self._pieces,
+                headers=PLAIN | self.login | headers,
+                allow_redirects=False,
+            )
+
+    def _pieces_of(self, response: Answered, file: ViewFile) -> AsyncIterator[bytes]:
         pieces = paced(response, self._base_s, self._min_bytes_per_s)
-        plain = unpacked(pieces, response, self._session.auto_decompress)
+        plain = unpacked(pieces, response, self._is_unpacked(response))
         return no_message(plain) if may_be_message(response.headers, file.filename) else plain
 
     async def has(self, file: ViewFile) -> bool:
@@ -274,12 +305,16 @@ class ComfyUI:
         """Version and devices. Raises NotReached."""
         return await self._json("/system_stats")
 
-    async def object_info(self) -> dict[str, Any]:
-        """Every node class of the server, by name. Raises NotReached."""
-        known = await self._json("/object_info")
-        if not any(isinstance(node, dict) and "input" in node for node in known.values()):
+    async def object_info(self) -> tuple[bytes, ObjectInfo]:
+        """Every node class of the server: as it said them, and as they are read. Raises NotReached."""
+        body = await self.bytes_of("/object_info")
+        try:
+            info = read_object_info(body, hashlib.sha256(body).hexdigest())
+        except BadFrame as error:
+            raise NotReached("unknown_answer", f"/object_info: {str(error)[:400]}", sent=True) from error
+        if not any(info.get(name) is not None for name in info):
             raise NotReached("unknown_answer", "/object_info: ComfyUI's answer names no node class.", sent=True)
-        return known
+        return body, info
 
     async def bytes_of(self, path: str) -> bytes:
         """What the server answers to a GET, as it sent it. Raises NotReached."""
@@ -306,18 +341,31 @@ class ComfyUI:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise not_reached(error) from error
 
-    async def _answer(self, response: aiohttp.ClientResponse, path: str) -> bytes:
+    async def _post_often(self, path: str, body: Any) -> tuple[int, bytes]:
+        """As `_call`, for what every image needs."""
+        if (kept := self._kept) is None or kept.sets_cookies:
+            return await self._call("POST", path, body)
+        try:
+            async with await kept.post(path, msgspec.json.encode(body)) as response:
+                return response.status, await self._answer(response, path)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise not_reached(error) from error
+
+    def _is_unpacked(self, response: Answered) -> bool:
+        return self._session.auto_decompress and isinstance(response, aiohttp.ClientResponse)
+
+    async def _answer(self, response: Answered, path: str) -> bytes:
         """The body. For a redirect it is a text about it."""
         if 300 <= response.status < 400:
             return redirected(path, response.headers.get("Location", "")).encode()
         pieces = response.content.iter_chunked(PIECE_BYTES)
         try:
-            return await bounded(unpacked(pieces, response, self._session.auto_decompress))
+            return await bounded(unpacked(pieces, response, self._is_unpacked(response)))
         except NotGiven as error:
             raise NotReached(error.code, error.text, sent=True) from error
 
 
-def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
+def _check_view(response: Answered, file: ViewFile) -> None:
     """Raises FileMissing or NotGiven for every answer that is not the file."""
     status = response.status
     if status in {400, 403, 404}:

@@ -7,7 +7,8 @@ a file of the login page, or of another host, as a user's image.
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
@@ -22,6 +23,10 @@ PING_S: Final = 20.0
 """Between two pings, and how long to wait for the answer to one."""
 
 
+AddressOf = Callable[[str, int], Awaitable[str]]
+"""Finds an address of a host to connect to. Raises OSError."""
+
+
 class Direct(connect):
     """A websocket that follows no redirect."""
 
@@ -30,8 +35,12 @@ class Direct(connect):
         return exc
 
 
-def direct_websocket(url: str, headers: dict[str, str], open_timeout_s: float) -> Direct:
-    """One connection, to await or to enter. Raises OSError, TimeoutError and WebSocketException when it is opened."""
+def direct_websocket(url: str, headers: dict[str, str], open_timeout_s: float, address: str = "") -> Direct:
+    """One connection, to await or to enter. Raises OSError, TimeoutError and WebSocketException when it is opened.
+
+    `address`: where to connect; without it, the host of the URL is resolved.
+    """
+    elsewhere: dict[str, Any] = {"host": address} if address else {}
     return Direct(
         url,
         additional_headers=headers,
@@ -42,6 +51,7 @@ def direct_websocket(url: str, headers: dict[str, str], open_timeout_s: float) -
         ping_timeout=PING_S,
         compression=None,
         proxy=None,
+        **elsewhere,
     )
 
 
@@ -61,7 +71,7 @@ def redirected(path: str, location: str) -> str:
         host = "somewhere else"
     return (
         f"{path} is redirected to {host[:PLACE_CHARS_MAX]}, which is not followed."
-        " Set the url of [comfyui.NAME] to an address at which ComfyUI itself answers."
+        " Its url must be an address at which ComfyUI itself answers."
     )
 
 

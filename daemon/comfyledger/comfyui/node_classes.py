@@ -52,6 +52,7 @@ class NodeClasses:
         self._known = _kept(kept_at, comfyui.url)
         self._call: asyncio.Task[bool] | None = None
         self._called_at = 0.0
+        self._is_closed = False
 
     @property
     def known(self) -> Known | None:
@@ -84,6 +85,13 @@ class NodeClasses:
         except TimeoutError:
             return None
 
+    def is_silent(self, now: float) -> bool:
+        """Whether the server was asked at most `FRESH_S` ago and did not answer, so that `fresh` gives None at once."""
+        call = self._call
+        if call is None or not call.done() or now - self._called_at >= FRESH_S:
+            return False
+        return not call.cancelled() and call.exception() is None and not call.result()
+
     async def next(self, now: float) -> ObjectInfo | None:
         """What the server says when it is asked after `now`, or None. Waits until it may be asked again."""
         wait_s = self._called_at + FRESH_S - now
@@ -98,6 +106,17 @@ class NodeClasses:
         What an earlier call still brings is not used.
         """
         self._begin(now)
+
+    def close(self) -> None:
+        """The server is left. What a call brings from now on is not used."""
+        self._is_closed = True
+
+    async def forget(self) -> None:
+        """Close, and remove what is on disk. Raises OSError."""
+        self.close()
+        if self._call is not None:
+            await asyncio.wait([self._call])  # it may be writing
+        await asyncio.to_thread(self._kept_at.unlink, missing_ok=True)
 
     async def _answered(self, call: asyncio.Task[bool]) -> bool:
         """Whether a call brought an answer, or else the one that has replaced it since, because the server connected.
@@ -125,7 +144,7 @@ class NodeClasses:
         except BadFrame as error:
             log.warning("comfyui.node_classes_unknown", url=self._comfyui.url, error=str(error)[:200])
             return False
-        if known is not self._known and asyncio.current_task() is self._call:
+        if known is not self._known and asyncio.current_task() is self._call and not self._is_closed:
             self._known = known
             self._changed()
             log.info("comfyui.node_classes", url=self._comfyui.url, classes=len(known.info), digest=known.info.digest)

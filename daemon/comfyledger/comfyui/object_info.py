@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from comfyledger.comfyui.fields import BadFrame, json_object
+
+T = TypeVar("T")
 
 ANY: Final = "*"
 COMBO: Final = "COMBO"
@@ -80,6 +82,7 @@ class ObjectInfo:
         self.digest = digest
         self._raw = classes
         self._read: dict[str, NodeClass | None] = {}
+        self._made: dict[Callable[[], Any], Any] = {}
 
     def __contains__(self, class_type: object) -> bool:
         return isinstance(class_type, str) and class_type in self._raw
@@ -97,6 +100,13 @@ class ObjectInfo:
         if class_type not in self._read:
             self._read[class_type] = _node_class(class_type, self._raw[class_type])
         return self._read[class_type]
+
+    def once(self, make: Callable[[], T]) -> T:
+        """What somebody keeps as long as this answer: the same for each call with the same `make`."""
+        if make not in self._made:
+            self._made.setdefault(make, make())
+        made: T = self._made[make]
+        return made
 
 
 def read_object_info(body: bytes, digest: str) -> ObjectInfo:

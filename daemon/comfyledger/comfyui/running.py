@@ -65,6 +65,10 @@ class Running:
         """Whether a prompt that is gone was running by the last message about it."""
         return prompt_id in self._fallen or prompt_id == self.prompt_id
 
+    def fell_with(self, prompt_id: str) -> bool:
+        """Whether a prompt ran when the socket closed, and was not heard of since."""
+        return prompt_id in self._fallen
+
     # ---- too long
 
     def overdue(self, now_s: float) -> str | None:

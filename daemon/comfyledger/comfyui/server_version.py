@@ -36,7 +36,7 @@ class ServerVersion:
 
     async def known(self) -> str:
         """The version, once the server has answered; empty if it does not say it, or not within `WAIT_S`."""
-        if self._call is not None:
+        if self._call is not None and not self._call.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(WAIT_S):
                     await asyncio.shield(self._call)

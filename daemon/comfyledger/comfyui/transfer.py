@@ -9,8 +9,8 @@ import asyncio
 import os
 import re
 import zlib
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, Protocol
 
 import aiohttp
 
@@ -44,6 +44,32 @@ class NotGiven(NotReached):
         super().__init__(code, text, sent=True)
 
 
+class NotConnected(OSError):
+    """There is no connection, so nothing was sent."""
+
+
+class Answered(Protocol):
+    """An answer whose body is still to come: as much of `aiohttp.ClientResponse` as transfers use."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def content(self) -> Content: ...
+
+
+class Content(Protocol):
+    """The body of an answer: as much of `aiohttp.StreamReader` as transfers use."""
+
+    def read_nowait(self, n: int = -1, /) -> bytes: ...
+    async def read(self, n: int = -1, /) -> bytes: ...
+    def at_eof(self) -> bool: ...
+    def iter_chunked(self, n: int, /) -> AsyncIterator[bytes]: ...
+
+
 class FileMissing(Exception):
     """`/view` does not have the file."""
 
@@ -58,15 +84,16 @@ async def no_message(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:
+async def paced(response: Answered, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:
     """The bytes, as long as they arrive fast enough. Only the waiting counts, not the processing. Raises NotGiven."""
-    loop, taken, waited_s = asyncio.get_running_loop(), 0, 0.0
-    pieces = aiter(response.content.iter_chunked(PIECE_BYTES))
+    loop, content, taken, waited_s = asyncio.get_running_loop(), response.content, 0, 0.0
     while True:
         since = loop.time()
         try:
-            async with asyncio.timeout(base_s + taken / min_bytes_per_s - waited_s):
-                piece = await anext(pieces, b"")
+            piece = content.read_nowait(PIECE_BYTES)  # what is there already needs no timer
+            if not (piece or content.at_eof()):
+                async with asyncio.timeout(base_s + taken / min_bytes_per_s - waited_s):
+                    piece = await content.read(PIECE_BYTES)
         except TimeoutError as error:
             text = f"ComfyUI sent {taken} bytes of the file in {waited_s + loop.time() - since:.0f} s: too slow."
             raise NotGiven("too_slow", text) from error
@@ -77,9 +104,7 @@ async def paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s
         yield piece
 
 
-async def unpacked(
-    pieces: AsyncIterator[bytes], response: aiohttp.ClientResponse, is_done: bool
-) -> AsyncIterator[bytes]:
+async def unpacked(pieces: AsyncIterator[bytes], response: Answered, is_done: bool) -> AsyncIterator[bytes]:
     """The decoded bytes. We request no compression. If an answer is compressed all the same, it is decompressed in
     pieces, so that the caller can stop at a limit. `is_done`: aiohttp has decompressed it. Raises NotGiven.
     """
@@ -121,7 +146,7 @@ async def bounded(pieces: AsyncIterator[bytes]) -> bytes:
 
 def not_reached(error: BaseException) -> NotReached:
     """The error of a call. A connection refused before a byte was sent differs from silence after it."""
-    sent = not isinstance(error, aiohttp.ClientConnectorError)
+    sent = not isinstance(error, (aiohttp.ClientConnectorError, NotConnected))
     code = "timeout" if isinstance(error, TimeoutError) else "not_reached"
     return NotReached(code, unreached_text(error), sent=sent)
 

@@ -1,12 +1,12 @@
 """Watching one ComfyUI: a websocket as the hint, the queue and then the history as the truth.
 
-The watcher knows which prompts are outstanding and finds out how each ends. A message of the socket says when to look a
-prompt up, and is never believed without that. A prompt without a message for half the sweep interval is looked up too,
-because a person may have removed it without a trace. ComfyUI sends a `status` to every socket at each end of a prompt.
-So if a prompt has ended since the last lookup and no frame came meanwhile, the socket is deaf and is replaced. A prompt
-that is gone counts as removed by a person only if the server behind the socket still answers a ping. Each connection
-has a client id of its own: a reused one can leave a socket open that receives nothing (ComfyUI 0.33.0, recording
-`zombie`).
+The watcher knows which prompts are outstanding and finds out how each ends. The socket is believed only where it told a
+run from its start to its success, with the files. Any other message says when to look a prompt up. A prompt without a
+message for half the sweep interval is looked up too, because a person may have removed it without a trace. ComfyUI
+sends a `status` to every socket at each end of a prompt. So if a prompt has ended since the last lookup and no frame
+came meanwhile, the socket is deaf and is replaced. A prompt that is gone counts as removed by a person only if the
+server behind the socket still answers a ping. Each connection has a client id of its own: a reused one can leave a
+socket open that receives nothing (ComfyUI 0.33.0, recording `zombie`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
@@ -27,6 +26,7 @@ from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI, Where
 from comfyledger.comfyui.direct import direct_websocket, redirection_of
 from comfyledger.comfyui.fields import BadFrame
+from comfyledger.comfyui.heard import Heard
 from comfyledger.comfyui.messages import (
     Executing,
     ExecutionInterrupted,
@@ -38,6 +38,7 @@ from comfyledger.comfyui.messages import (
     parse_preview,
     parse_text,
 )
+from comfyledger.comfyui.outstanding import Ending, Outstanding
 from comfyledger.comfyui.running import Running, remember
 from comfyledger.comfyui.transfer import NotReached, unreached_text
 from comfyledger.core.backoff import backoff
@@ -56,18 +57,6 @@ SETTLE_S: Final = 0.1
 log = structlog.get_logger("comfyledger.watch")
 
 
-class Ending(msgspec.Struct, frozen=True):
-    """How a prompt left ComfyUI. `entry` is None if it is gone; `restarted`: the server may not be the same one.
-
-    `running`: it was seen running when the server went away. `timed_out`: it ran too long and was cancelled.
-    """
-
-    entry: HistoryEntry | None
-    restarted: bool = False
-    running: bool = False
-    timed_out: bool = False
-
-
 class Live(Protocol):
     """Receives the progress of prompts."""
 
@@ -76,21 +65,6 @@ class Live(Protocol):
 
     def preview(self, prompt_id: str, picture: Preview) -> None:
         """A preview has arrived."""
-
-
-class _Outstanding:
-    """A prompt whose end is awaited.
-
-    `connection`: under which one it was sent, 0 if not known. `there_at`: when it was last known not to have ended.
-    """
-
-    __slots__ = ("connection", "future", "heard", "there_at")
-
-    def __init__(self, connection: int, there_at: float, heard: float) -> None:
-        self.connection = connection
-        self.there_at = there_at
-        self.heard = heard
-        self.future: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
 
 class Watcher:
@@ -114,9 +88,11 @@ class Watcher:
         self._connect_timeout_s = connect_timeout_s
         self._client_ids = client_ids
         self._tell_connected, self._tell_stuck = connected, stuck
-        self._outstanding: dict[str, _Outstanding] = {}
+        self._outstanding: dict[str, Outstanding] = {}
         self._running = Running(render_timeout_s)
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._heard = Heard()
+        self._ended: OrderedDict[str, HistoryEntry | None] = OrderedDict()
+        """Prompts whose end was heard, with what was heard of it."""
         self._sent: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._lookups: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,10 +114,16 @@ class Watcher:
         """Whether a prompt of ours is seen running."""
         return self._running.prompt_id in self._outstanding
 
+    def was_running(self, prompt_id: str, *, is_away: bool) -> bool:
+        """Whether a prompt ran when the socket closed; if the server `is_away`, by the last message about it."""
+        return self._running.was(prompt_id) if is_away else self._running.fell_with(prompt_id)
+
     # ---- for the workers
 
     async def ready(self) -> bool:
         """Wait for the connection, as long as connecting may take. False if there is none."""
+        if self.is_up:
+            return True
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await self._up.wait()
@@ -157,14 +139,24 @@ class Watcher:
     async def follow(self, prompt_id: str) -> Ending:
         """Wait until a prompt has left ComfyUI. A prompt of an earlier connection is looked up at once."""
         sent_under, sent_at = self._sent.pop(prompt_id, (0, -math.inf))
-        outstanding = _Outstanding(sent_under, sent_at, asyncio.get_running_loop().time())
+        outstanding = Outstanding(sent_under, sent_at, asyncio.get_running_loop().time())
         self._outstanding[prompt_id] = outstanding
-        if prompt_id in self._ended or sent_under != self.connection:
+        if not self._end_as_heard(prompt_id) and (prompt_id in self._ended or sent_under != self.connection):
             self.look_up(prompt_id)
         try:
             return await outstanding.future
         finally:
             self._outstanding.pop(prompt_id, None)
+
+    def _end_as_heard(self, prompt_id: str) -> bool:
+        """End an outstanding prompt of which the socket has said all. False if it has not."""
+        outstanding, entry = self._outstanding.get(prompt_id), self._ended.get(prompt_id)
+        if outstanding is None or outstanding.future.done() or entry is None:
+            return False
+        self._ended[prompt_id] = None
+        outstanding.future.set_result(Ending(entry, heard=True))
+        self._running.ends(prompt_id)
+        return True
 
     def look_up(self, prompt_id: str) -> None:
         """Look an outstanding prompt up soon, unless that is under way."""
@@ -220,7 +212,7 @@ class Watcher:
             return False
         return True
 
-    def _end(self, prompt_id: str, outstanding: _Outstanding, where: Where) -> None:
+    def _end(self, prompt_id: str, outstanding: Outstanding, where: Where) -> None:
         """While the socket is down, another server may answer than the one that had the prompt."""
         entry = where if isinstance(where, HistoryEntry) else None
         restarted = outstanding.connection != self.connection or not self.is_up
@@ -259,7 +251,9 @@ class Watcher:
         """One connection from its first frame to its last. True if it lasted STEADY_S. Raises if it does not open."""
         client_id = self._client_ids()
         url = f"{self._comfyui.websocket_url}?clientId={client_id}"
-        socket = await direct_websocket(url, self._comfyui.login, self._connect_timeout_s)
+        async with asyncio.timeout(self._connect_timeout_s):
+            address = await self._comfyui.websocket_address()
+        socket = await direct_websocket(url, self._comfyui.login, self._connect_timeout_s, address)
         opened_at = asyncio.get_running_loop().time()
         try:
             await socket.send('{"type": "feature_flags", "data": {"supports_preview_metadata": true}}')
@@ -280,6 +274,7 @@ class Watcher:
             self._socket = None
             self._up.clear()
             self._running.fell()
+            self._heard.missed()
             await socket.close()
         return asyncio.get_running_loop().time() - opened_at >= STEADY_S
 
@@ -299,16 +294,20 @@ class Watcher:
             self._take_message(message)
         elif is_preview:
             self._take_preview(frame)
+        else:
+            self._heard.missed()
 
     def _take_message(self, message: Message) -> None:
         about = self._outstanding.get(getattr(message, "prompt_id", ""))
         if about is not None:
             about.heard = self._last_frame
         self._running.hears(message, self._last_frame)
+        heard = self._heard.hears(message)
         match message:
             case Executing(prompt_id=prompt_id, node=None) | ExecutionInterrupted(prompt_id=prompt_id):
-                remember(self._ended, prompt_id, None, ENDED_KEPT)
-                self.look_up(prompt_id)
+                remember(self._ended, prompt_id, heard, ENDED_KEPT)
+                if not self._end_as_heard(prompt_id):
+                    self.look_up(prompt_id)
             case Progress(prompt_id=prompt_id) if prompt_id in self._outstanding:
                 self._live.progress(prompt_id, message)
             case Status():
@@ -364,7 +363,7 @@ class Watcher:
         log.warning("comfyui.prompt_overdue", url=self._comfyui.url, prompt_id=prompt_id, cancelled=asked)
         self.look_up(prompt_id)
 
-    async def _sweep(self, unheard: dict[str, _Outstanding], now: float) -> None:
+    async def _sweep(self, unheard: dict[str, Outstanding], now: float) -> None:
         """Look each of them up once, and check whether the socket was silent about an end."""
         self.sweeps += 1
         socket, silent_about = self._socket, False

@@ -85,6 +85,7 @@ class WorkflowChecks:
         self._found: Recent[tuple[Hashable, ...], _Found] = Recent(RESULTS_KEPT)
         self._unknown: Recent[tuple[str, str], frozenset[str]] = Recent(RESULTS_KEPT)
         self._seeds: Recent[tuple[Hashable, ...], tuple[SeedRange]] = Recent(RESULTS_KEPT)
+        self._right: Recent[tuple[str, str], bool] = Recent(RESULTS_KEPT)
 
     def mistakes(
         self,
@@ -107,6 +108,14 @@ class WorkflowChecks:
             return Mistakes(found.mistakes)
         by_image = checks.find_image_mistakes(template.graph, images, info, feeding=found.feeding, loads=loads)
         return Mistakes((), by_image)
+
+    def is_right(self, batch_id: str, info: ObjectInfo) -> None:
+        """All images of a batch were found to be right. Neither its graph nor their values ever change."""
+        self._right.put((batch_id, info.digest), True)
+
+    def was_right(self, batch_id: str, info: ObjectInfo) -> bool:
+        """Whether that was found lately, for the same answer of ComfyUI."""
+        return self._right.get((batch_id, info.digest)) is not None
 
     def _of_workflow(self, template: Template, replaced: frozenset[str], info: ObjectInfo) -> _Found:
         outputs = tuple(output.node for output in template.plan.every_output)

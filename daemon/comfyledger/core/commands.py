@@ -8,8 +8,27 @@ import msgspec
 
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
-from comfyledger.core.results import Accepted, Changed, Forgotten, InputKnown, Raised, SeriesNext
-from comfyledger.core.values import Blob, Checked, Evidence, Origin, Plan, PromptFixed, StoreRef, Take
+from comfyledger.core.results import (
+    Accepted,
+    BackendKnown,
+    Changed,
+    Forgotten,
+    InputKnown,
+    Raised,
+    SeriesNext,
+    WebhookKnown,
+)
+from comfyledger.core.values import (
+    Blob,
+    Checked,
+    Evidence,
+    Origin,
+    Plan,
+    PromptFixed,
+    StoreRef,
+    Take,
+    VerdictAsked,
+)
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -55,6 +74,10 @@ class SubmitBatch(Command[Accepted], frozen=True):
     """Tags that a backend must have."""
     backend: str = ""
     """The only backend that may render it; empty if any may."""
+    webhook: str = ""
+    """The webhook that the request names; empty if it names none."""
+    webhook_url: str = ""
+    """The address below it that the request gives; empty if it gives none."""
 
 
 class OpenSeries(Command[SeriesNext], frozen=True):
@@ -182,6 +205,22 @@ class Forget(Command[Forgotten], frozen=True):
     stores: bool = False
 
 
+class ImagesOf(msgspec.Struct, frozen=True):
+    """Images of a batch, by index."""
+
+    batch_id: str
+    images: tuple[int, ...]
+
+
+class ReviewImages(Command[Changed], frozen=True):
+    """Say what a person thinks of images. What is None stays as it is; a rating of 0 is none."""
+
+    batches: tuple[ImagesOf, ...]
+    """Each batch once."""
+    verdict: VerdictAsked | None = None
+    rating: int | None = None
+
+
 class AddInput(Command[InputKnown], frozen=True):
     """An input file was uploaded: its bytes are checked and on stable storage in the folder of inputs."""
 
@@ -208,9 +247,60 @@ class ReleaseBatch(Command[Changed], frozen=True):
     batch_id: str
 
 
+class SetPriority(Command[Changed], frozen=True):
+    """Make a batch more or less urgent. `priority`: 0 high, 1 normal, 2 low."""
+
+    batch_id: str
+    priority: int
+
+
 class PauseLane(Command[Changed], frozen=True):
     lane: str
 
 
 class ResumeLane(Command[Changed], frozen=True):
     lane: str
+
+
+class AddBackend(Command[BackendKnown], frozen=True):
+    """Use a ComfyUI that the configuration does not name, or give one that was added other values.
+
+    `url`: without userinfo. `ttl_s`: seconds after which it ends unless it is added again; 0 for never.
+    """
+
+    name: str
+    url: str
+    tags: tuple[str, ...] = ()
+    ttl_s: int = 0
+    queue_depth: int = 0
+
+
+class RemoveBackend(Command[BackendKnown], frozen=True):
+    """Use a ComfyUI that was added no more."""
+
+    name: str
+
+
+class AddWebhook(Command[WebhookKnown], frozen=True):
+    """Deliver events to an address that the configuration does not name, or give a webhook that was added other values.
+
+    `kinds`: of events, at least one.
+    """
+
+    name: str
+    url: str
+    kinds: tuple[str, ...]
+
+
+class RemoveWebhook(Command[WebhookKnown], frozen=True):
+    """Deliver nothing more to a webhook that was added."""
+
+    name: str
+
+
+class PauseWebhook(Command[Changed], frozen=True):
+    name: str
+
+
+class ResumeWebhook(Command[Changed], frozen=True):
+    name: str

@@ -7,7 +7,7 @@ batch, and `gathered` makes a slice of the answers. The ledger answers from its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import assert_never
+from typing import Final, assert_never, get_args
 
 import msgspec
 
@@ -89,6 +89,26 @@ class InputKey(msgspec.Struct, frozen=True, gc=False):
         return ("input", self.sha256, "")
 
 
+class BackendKey(msgspec.Struct, frozen=True, gc=False):
+    """A backend that was added, by its name."""
+
+    name: str
+
+    @property
+    def row_id(self) -> RowId:
+        return ("backend", self.name, "")
+
+
+class WebhookKey(msgspec.Struct, frozen=True, gc=False):
+    """A webhook, by its name."""
+
+    name: str
+
+    @property
+    def row_id(self) -> RowId:
+        return ("webhook", self.name, "")
+
+
 class PromptImages(msgspec.Struct, frozen=True, gc=False):
     """The images of one prompt."""
 
@@ -127,9 +147,22 @@ class InputUses(msgspec.Struct, frozen=True, gc=False):
     batch_id: str = ""
 
 
-OneKey = SeriesKey | RequestKey | TemplateKey | BatchKey | PromptKey | ImageKey | LaneKey | InputKey
+class PresentBackends(msgspec.Struct, frozen=True, gc=False):
+    """All backends that were added and are present. `batch_id`: always empty."""
+
+    batch_id: str = ""
+
+
+class PresentWebhooks(msgspec.Struct, frozen=True, gc=False):
+    """All webhooks that were added and are present. `batch_id`: always empty."""
+
+    batch_id: str = ""
+
+
+_OfName = LaneKey | BackendKey | WebhookKey
+OneKey = SeriesKey | RequestKey | TemplateKey | BatchKey | PromptKey | ImageKey | InputKey | _OfName
 """Names at most one row, by its `row_id`."""
-ThroughTables = BatchTexts | BatchInputs | InputUses
+ThroughTables = BatchTexts | BatchInputs | InputUses | PresentBackends | PresentWebhooks
 """Name rows that are found through tables alone. What the group has changed must be in the tables before."""
 ManyKey = BatchPrompts | BatchImages | ThroughTables
 """Names rows that belong together, mostly of one type and one batch."""
@@ -151,20 +184,29 @@ def whole_prompt(batch_id: str, prompt: int) -> tuple[Key, ...]:
 
 def gathered(keys: Iterable[Key], one: One, many: Many) -> Slice:
     """The rows that the keys name. `one` finds a row or None, `many` the rows of a batch; absent rows are left out."""
-    return Slice(row for key in keys for row in _named(key, one, many))
+    rows: list[Row] = []
+    for key in keys:
+        if type(key) not in _ALONE:
+            rows += _together(key, one, many)  # type: ignore[arg-type]
+        elif (row := one(key)) is not None:  # type: ignore[arg-type]
+            rows.append(row)
+    return Slice(rows)
 
 
-def _named(key: Key, one: One, many: Many) -> Iterator[Row]:
+_ALONE: Final = frozenset(get_args(OneKey)) - {RequestKey}
+"""Keys of one row and nothing else. Most keys are, and a look at the type is cheaper than a `match`."""
+
+
+def _together(key: RequestKey | PromptImages | ManyKey, one: One, many: Many) -> Iterable[Row]:
     match key:
         case RequestKey():
-            yield from _request_with_batch(key, one, many)
-        case SeriesKey() | TemplateKey() | BatchKey() | PromptKey() | ImageKey() | LaneKey() | InputKey():
-            if (row := one(key)) is not None:
-                yield row
+            return _request_with_batch(key, one, many)
         case PromptImages():
-            yield from _images_of_prompt(key, one)
+            return _images_of_prompt(key, one)
         case BatchPrompts() | BatchImages() | BatchTexts() | BatchInputs() | InputUses():
-            yield from many(key)
+            return many(key)
+        case PresentBackends() | PresentWebhooks():
+            return many(key)
         case _:
             assert_never(key)
 

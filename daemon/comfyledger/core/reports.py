@@ -7,8 +7,10 @@ from typing import Literal
 
 import msgspec
 
+from comfyledger.core.events.backends import Ended
 from comfyledger.core.naming.names import Series
 from comfyledger.core.values import Blob, Evidence, ImageAt, LoadedFile, OutputFile, Pinned
+from comfyledger.core.webhooks import WebhookProgress
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
@@ -26,13 +28,14 @@ class PromptReport(Report, frozen=True):
 class SubmitIntended(PromptReport, frozen=True):
     """A worker is about to POST this attempt to a backend. The answer says whether it is still wanted there.
 
-    `version`: of the ComfyUI; empty if it did not say it. `left_out`: nodes that are not sent; None if the graph is
-    not there any more.
+    `version`: of the ComfyUI; empty if it did not say it. `server`: its address. `left_out`: nodes that are not sent;
+    None if the graph is not there any more.
     """
 
     backend: str
     version: str = ""
     left_out: tuple[str, ...] | None = None
+    server: str = ""
 
 
 class PromptDoesNotFit(PromptReport, frozen=True):
@@ -97,6 +100,16 @@ class PromptIsGone(PromptReport, frozen=True):
     restarted: bool
     running: bool = False
     words: Blob | None = None
+
+
+class PromptIsLeft(PromptReport, frozen=True):
+    """The attempt is to be left behind, because another ComfyUI may take the prompt. The answer says whether it was.
+
+    `running`: it was seen running there when the server went away.
+    """
+
+    reason: Literal["away", "person", "removed", "replaced"]
+    running: bool = False
 
 
 class FilesKept(PromptReport, frozen=True):
@@ -254,3 +267,27 @@ class SourceEnded(SourceReport, frozen=True):
 
     source: ImageAt
     words: Blob
+
+
+class BackendEnded(Report, frozen=True):
+    """A backend that was added is not to be used any more, though nobody removed it."""
+
+    name: str
+    reason: Ended
+
+
+class WebhookReport(Report, frozen=True):
+    """A report on a webhook."""
+
+
+class WebhookProgressed(WebhookReport, frozen=True):
+    """A webhook has delivered, or put aside, what its progress says."""
+
+    progress: WebhookProgress
+
+
+class WebhookEnded(WebhookReport, frozen=True):
+    """A webhook is to deliver nothing more until a person resumes it."""
+
+    name: str
+    reason: Literal["gone", "dead"]

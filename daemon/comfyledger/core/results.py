@@ -61,6 +61,21 @@ class InputKnown(msgspec.Struct, frozen=True):
     new: bool
 
 
+class BackendKnown(msgspec.Struct, frozen=True):
+    """What the ledger says about a backend that was added or removed. `changed`: it said something else before."""
+
+    name: str
+    changed: bool
+
+
+class WebhookKnown(msgspec.Struct, frozen=True):
+    """What the ledger says about a webhook that was added or removed. `changed`: it said something else before."""
+
+    name: str
+    changed: bool
+    generation: int
+
+
 class Forgotten(msgspec.Struct, frozen=True):
     """How many images were forgotten, texts erased and inputs forgotten, how many copies stores will be asked to
     delete, and how many each store keeps because it is not asked."""

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.inputs import InputRow, InputUse
 from comfyledger.core.media import Medium, medium_of
 from comfyledger.core.values import (
@@ -22,8 +24,10 @@ from comfyledger.core.values import (
     Pinned,
     Plan,
     StoreRef,
+    Verdict,
     output_nodes,
 )
+from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
@@ -122,6 +126,10 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     """Tags that a backend must have to render it."""
     backend: str = ""
     """The only backend that may render it; empty if any may."""
+    webhook: str = ""
+    """The webhook that its request names; empty if it names none."""
+    webhook_url: str = ""
+    """The address that its request gives for this webhook; empty for the webhook's own."""
 
     @property
     def every_output(self) -> tuple[OutputNamed, ...]:
@@ -155,8 +163,24 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
         return "held" if self.held else "open"
 
 
+class Stray(msgspec.Struct, frozen=True, gc=False):
+    """An attempt that was left behind at a backend, so that another one could be made. It may still run there; it is
+    looked after until it has ended.
+
+    `outputs`, `left_out` and `server`: as those of its prompt were.
+    """
+
+    attempt: int
+    backend: str
+    prompt_id: str
+    outputs: tuple[int, ...] = ()
+    left_out: tuple[str, ...] | None = None
+    server: str = ""
+
+
 class PromptRow(msgspec.Struct, frozen=True, gc=False):
-    """A fixed set of images rendered by one run. `attempt` is the number of the last one begun, 0 for none."""
+    """A fixed set of images rendered by one run. `attempt` is the number of the last one begun, 0 for none; or of a
+    stray before it that was used."""
 
     batch_id: str
     index: int
@@ -190,16 +214,56 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     """Tells prompts that load the same models from others."""
     refused_by: tuple[str, ...] = ()
     """Backends whose ComfyUI refused it, since the last renewal. It goes to others."""
+    strays: tuple[Stray, ...] = ()
+    """Earlier attempts that were left behind and have not ended, as far as is known."""
+    begun: int = 0
+    """The number of the last attempt begun, if that is not `attempt`."""
+    server: str = ""
+    """Host, port and path of the ComfyUI that the last attempt was sent to; empty if that was not recorded."""
+
+    @property
+    def next_attempt(self) -> int:
+        """The number that the next attempt gets."""
+        return max(self.attempt, self.begun) + 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is to be done for it any more."""
+        return self.state == "done" and not self.strays
+
+    @property
+    def open_state(self) -> str:
+        """Its state; or `strays` if it is done and has strays, so that `done` means that it is over."""
+        return self.state if self.is_over or self.state != "done" else "strays"
+
+    def stray(self, attempt: int) -> Stray | None:
+        """The stray with this number."""
+        return next((one for one in self.strays if one.attempt == attempt), None)
+
+    def as_attempt(self, attempt: int) -> PromptRow:
+        """The prompt as it is for one of its attempts: the last one, or a stray."""
+        one = self.stray(attempt)
+        return self if one is None else _with_attempt(self, one)
 
     @property
     def lacks_sources(self) -> bool:
         """Whether it waits for images that it is made from: their bytes are not known."""
-        return any(not load.sha256 for load in self.loads)
+        return bool(self.loads) and any(not load.sha256 for load in self.loads)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its attempt is or may be at its backend, or left files there that are still to be fetched."""
+        return self.state not in {"queued", "done"}
 
     @property
     def at_comfyui(self) -> bool:
         """Whether ComfyUI has this prompt in its queue, or may have it."""
         return self.state in {"submitting", "accepted", "cancelling"}
+
+
+def _with_attempt(row: PromptRow, one: Stray) -> PromptRow:
+    about = {"attempt": one.attempt, "backend": one.backend, "prompt_id": one.prompt_id}
+    return replace(row, **about, outputs=one.outputs, left_out=one.left_out, server=one.server)
 
 
 class Upload(msgspec.Struct, frozen=True, gc=False):
@@ -240,6 +304,9 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
     """The output of the batch that it comes from, from 1."""
     medium: Medium = "image"
     """As it was expected when the name was given; see `medium_kept`."""
+    verdict: Verdict | Literal[""] = ""
+    rating: int = 0
+    """From 1 to RATING_MAX; 0 if nobody rated it."""
 
     @property
     def public_id(self) -> str:
@@ -258,6 +325,11 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
     def is_forgotten(self) -> bool:
         """Whether a person had it forgotten. No command continues it."""
         return self.state in {"forgetting", "forgotten"}
+
+    @property
+    def has_file(self) -> bool:
+        """Whether its bytes are known, and it was not forgotten."""
+        return bool(self.sha256) and not self.is_forgotten
 
     @property
     def awaits_choice(self) -> bool:
@@ -284,7 +356,8 @@ class LaneRow(msgspec.Struct, frozen=True, gc=False):
 UNOPENED: Final = ""
 """The key of the row that all unused series share: what such a series begins with."""
 
-Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow | InputRow | InputUse
+_OfBatch = RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow
+Row = _OfBatch | SeriesRow | LaneRow | InputRow | InputUse | BackendRow | WebhookRow | WebhookProgress
 
 
 RowId = tuple[str, str, str | int]
@@ -302,6 +375,9 @@ _IDS: Final[dict[type, Callable[[Any], RowId]]] = {
     LaneRow: lambda row: ("lane", row.name, ""),
     InputRow: lambda row: ("input", row.sha256, ""),
     InputUse: lambda row: ("input_use", row.sha256, ""),
+    BackendRow: lambda row: ("backend", row.name, ""),
+    WebhookRow: lambda row: ("webhook", row.name, ""),
+    WebhookProgress: lambda row: ("webhook_progress", row.name, ""),
 }
 """By type, since a fold asks for two of them with each event."""
 
@@ -317,7 +393,7 @@ class Slice:
     __slots__ = ("_rows", "changed")
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._rows: dict[RowId, Row] = {row_id(row): row for row in rows}
+        self._rows: dict[RowId, Row] = {_IDS[type(row)](row): row for row in rows}
         self.changed: dict[RowId, Row] = {}
 
     def put(self, rows: Iterable[Row]) -> None:
@@ -378,6 +454,24 @@ class Slice:
         """The loaded inputs, by sha256."""
         found = [row for row in self._rows.values() if isinstance(row, InputRow)]
         return sorted(found, key=lambda row: row.sha256)
+
+    def backend(self, name: str) -> BackendRow | None:
+        """One that was added, also if it is not present any more."""
+        return self._rows.get(("backend", name, ""))  # type: ignore[return-value]
+
+    def backends(self) -> list[BackendRow]:
+        """The loaded backends that are present, by name."""
+        found = [row for row in self._rows.values() if isinstance(row, BackendRow) and row.present]
+        return sorted(found, key=lambda row: row.name)
+
+    def webhook(self, name: str) -> WebhookRow | None:
+        """What the log says about a webhook, also if it is not present any more."""
+        return self._rows.get(("webhook", name, ""))  # type: ignore[return-value]
+
+    def webhooks(self) -> list[WebhookRow]:
+        """The loaded webhooks that are present, by name."""
+        found = [row for row in self._rows.values() if isinstance(row, WebhookRow) and row.present]
+        return sorted(found, key=lambda row: row.name)
 
     def images(self, batch_id: str) -> list[ImageRow]:
         """The loaded images of a batch, by index."""

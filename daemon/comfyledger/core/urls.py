@@ -41,6 +41,12 @@ def place_of(url: str) -> tuple[str, int, str]:
     return _LOOPBACK.get(host, host), parts.port or _PORTS[parts.scheme], parts.path.rstrip("/")
 
 
+def server_of(url: str) -> str:
+    """The identity of the server behind a URL: `HOST:PORT` and perhaps a path. Raises ValueError as `reached` does."""
+    host, port, path = place_of(url)
+    return f"[{host}]:{port}{path}" if ":" in host else f"{host}:{port}{path}"
+
+
 _LOOPBACK: Final = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
 """Names of this machine under which one server answers mostly."""
 _PORTS: Final = {"http": 80, "https": 443}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,7 +21,15 @@ SEED_MADE_UP_MAX = 2**31 - 1
 Checked = Literal["whole", "structure", "length"]
 """How far a file was proved: all of its pixels, or only what holds them, where they would take too much memory."""
 
+Verdict = Literal["approved", "rejected"]
+"""What a person thinks of an image. An image without a verdict has an empty one."""
+VerdictAsked = Literal["approved", "rejected", "none"]
+"""A verdict to give; `none` takes it back."""
+RATING_MAX = 5
+
 PROMPT_NAMESPACE = uuid.UUID("9a3a9f62-6f0c-5c4e-9d0e-1d1f6c3b7e55")
+IDS_KEPT = 4_096
+"""The prompt_ids that were asked for last are kept: an attempt's is asked for three times."""
 
 
 class Blob(msgspec.Struct, frozen=True, gc=False):
@@ -255,12 +264,17 @@ def waiting_indexes(prompt: int) -> range:
     return range(waiting_index(prompt, 1), waiting_index(prompt + 1, 0))
 
 
+MoveReason = Literal["away", "person", "removed", "replaced", "overtaken"]
+"""Why an attempt was left behind."""
+StrayOutcome = Literal["used", "late", "gone", "given_up"]
+"""What became of an attempt that was left behind."""
+
 Take = Literal["first", "last", "all"]
 """Which of too many files a person takes."""
 
 Plan = dict[str, Any]
 """Where a graph takes prefix, seed, batch size and inputs, as `comfyui.graph` found it. The core only carries it and
-reads the ids of its outputs."""
+reads the ids of its outputs, and whether it has secrets."""
 
 
 def output_nodes(plan: Plan) -> tuple[str, ...]:
@@ -269,10 +283,16 @@ def output_nodes(plan: Plan) -> tuple[str, ...]:
     return several or (plan.get("output", ""),)
 
 
+def has_secrets(plan: Plan) -> bool:
+    """Whether secrets are filled into the graph when it is sent."""
+    return bool(plan.get("secrets"))
+
+
 def image_id(batch_id: str, index: int) -> str:
     return f"{batch_id}/{index}"
 
 
+@lru_cache(maxsize=IDS_KEPT)
 def prompt_uuid(batch_id: str, prompt: int, attempt: int) -> str:
     """ComfyUI's prompt_id of an attempt: the same for ever, so that a lost answer can be looked up."""
     return str(uuid.uuid5(PROMPT_NAMESPACE, f"{batch_id}/{prompt}/{attempt}"))
@@ -296,3 +316,5 @@ def user_lane(user_key: str) -> str:
 
 EVERYTHING = "everything"
 """The lane that `pause` without a scope pauses."""
+SPOOL = "spool"
+"""The lane that is paused while the spool's disk has no room for new prompts. No call uses it, so nothing probes it."""

@@ -12,7 +12,7 @@ is decided meanwhile. Nothing leaves before its commit, and if a commit fails no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +28,7 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, EffectKey
 from comfyledger.engine.first_use import Ask, FirstUse
 from comfyledger.engine.inbox import Inbox, Waiting
+from comfyledger.engine.once import Once
 from comfyledger.engine.state import LEDGER_FULL, State
 from comfyledger.engine.view import EngineView
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
@@ -39,6 +40,8 @@ from comfyledger.ledger.ports import Ledger, LedgerLocked, StorageFull
 
 COMMANDS_MAX: Final = 1_000
 """Commands that wait, for the next group or for stores. A further one is refused with `busy`."""
+GATHER_TURNS: Final = 4
+"""For so many turns of the event loop a group that has reports waits for more of them."""
 OPEN_IMAGES_MAX: Final = 100_000
 STORAGE_RETRY_S: Final = 1.0
 LOCK_RETRY_S: Final = 0.1
@@ -80,7 +83,7 @@ class Engine:
         self._thread = LedgerThread("ledger-writer")
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
-        self._is_loaded = self._scrubbing = self._looking = False
+        self._is_loaded = self._scrubbing = self._looking = self._is_cancelled = False
         self._failure: Unusable | None = None
         self.view: Final = EngineView(self._state, self._inbox, self._first_use)
 
@@ -135,6 +138,18 @@ class Engine:
         self._state.owed.learned(backend, self._steady_ms())
         self._inbox.wake.set()
 
+    def set_backends(
+        self,
+        queue_depths: Mapping[str, int],
+        tags: Mapping[str, frozenset[str]],
+        move_after_ms: Mapping[str, int],
+        no_secrets: frozenset[str] = frozenset(),
+        anew: Collection[str] = (),
+    ) -> None:
+        """These are all backends from now on: see `PendingWork.set_backends`. Nothing is written down."""
+        self._state.owed.set_backends(queue_depths, tags, move_after_ms, no_secrets, self._steady_ms(), anew)
+        self._inbox.wake.set()
+
     def observe(self, *observers: Observer) -> None:
         """Call these after each commit, once its answers have left."""
         self._observers += observers
@@ -161,6 +176,7 @@ class Engine:
                 await self._wait_for_work(now)
                 if self._failure is not None:
                     raise self._failure
+                await self._gather()
                 group = self._inbox.take_group(reports_alone=self._state.storage_full)
                 if group or self._looking:
                     await self._commit(group)
@@ -179,15 +195,19 @@ class Engine:
                 return
         self._inbox.wake.clear()
 
+    async def _gather(self) -> None:
+        """Let the workers that the last commit has answered or begun come to their next report. It then shares a commit
+        with the reports that wait. Commands alone do not wait, because a client waits for each of them.
+        """
+        turns = GATHER_TURNS if self._inbox.reports else 0
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
     async def _commit(self, group: list[Waiting]) -> None:
         """If cancelled, it still finishes the group, so that whatever is durable is answered."""
-        work = asyncio.ensure_future(self._take_through(group))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait([work])
-            work.result()
-            raise
+        await self._take_through(group)
+        if self._is_cancelled:
+            raise asyncio.CancelledError
         if self._state.storage_full or self._state.lock.is_met:
             await asyncio.sleep(LOCK_RETRY_S if self._state.lock.is_met else STORAGE_RETRY_S)
 
@@ -205,7 +225,7 @@ class Engine:
     async def _take_or_wait(self, group: list[Waiting]) -> None:
         try:
             if not group:
-                await self._in_thread(self._ledger.check_lock)
+                await self._to_its_end(self._ledger.check_lock)
             else:
                 await self._take(group)
         except LedgerLocked:
@@ -241,7 +261,7 @@ class Engine:
     async def _decided(self, group: list[Waiting], terms: Terms) -> tuple[list[Outcome], list[Line], float]:
         """The outcomes, the lines, and how many seconds that took."""
         messages, begun = [waiting.message for waiting in group], asyncio.get_running_loop().time()
-        outcomes, lines = await self._in_thread(lambda: decide_group(self._ledger, messages, terms))
+        outcomes, lines = await self._to_its_end(lambda: decide_group(self._ledger, messages, terms))
         return outcomes, lines, asyncio.get_running_loop().time() - begun
 
     def _committed(self, group: list[Waiting], outcomes: list[Outcome], lines: list[Line], seconds: float) -> None:
@@ -296,6 +316,20 @@ class Engine:
             return await self._thread.call(call)
         finally:
             self._state.jobs.remove(since)
+
+    async def _to_its_end(self, call: Callable[[], Any]) -> Any:
+        """What a call in the thread answers, or raises, also if this is cancelled meanwhile: `_commit` raises that.
+
+        A cancelled call may have begun. The thread does one call after the other, so the next one finds what came of
+        it, or makes it.
+        """
+        once = Once(call)
+        while not once.is_done:
+            try:
+                await self._in_thread(once)
+            except asyncio.CancelledError:
+                self._is_cancelled = True
+        return once.result()
 
     async def stop(self) -> None:
         """Refuse every waiting message and every later one, such as the report of a worker that is ending.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.scheduling.fit import Fit
+from comfyledger.core.scheduling.moves import Attempt
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.engine.first_use import FirstUse, Question
 from comfyledger.engine.inbox import Inbox
@@ -76,6 +77,19 @@ class EngineView:
         """Which backends may run what. Only the engine changes it."""
         return self._state.owed.fit
 
+    def attempts_at(self, backend: str) -> list[Attempt]:
+        """The live attempts that were sent to a backend, and why some of them stay there."""
+        return self._state.owed.moves.at(backend)
+
+    def moves_due(self) -> list[PromptRow]:
+        """The prompts whose live attempts are to be left behind now, because their backends do not work."""
+        return self._state.owed.moves_due(self._state.steady_ms())
+
+    @property
+    def move_after_ms(self) -> Mapping[str, int]:
+        """By backend: after how long a trouble the prompts that it has go to others; 0 or no value for never."""
+        return self._state.owed.move_after_ms
+
     def image(self, batch_id: str, index: int) -> ImageRow | None:
         """An image that stores are owed, or are to delete."""
         return self._state.owed.image(batch_id, index)
@@ -91,7 +105,7 @@ class EngineView:
 
     def open_work(self) -> OpenWorkSummary:
         """The open work by state, its age, and the lanes that are paused or in trouble."""
-        return self._state.owed.standing()
+        return self._state.owed.standing(self._state.steady_ms())
 
     def is_paused(self, lane: str) -> bool:
         """Whether a person paused this lane."""

@@ -4,6 +4,7 @@ left. One that raises changes nothing. The outcomes hold once the transaction is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.group_buffer import Together
 from comfyledger.ledger.ports import Ledger, RowRefused
+
+_EXPECTED_MIN: Final = 4
+"""Submits in a group for which it pays to look for all their rows at once."""
 
 
 class Shortage(msgspec.Struct, frozen=True):
@@ -73,6 +77,9 @@ def _anew(terms: Terms) -> Terms:
 def _decide_together(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
     with ledger.group() as lines:
         group = Together(ledger)
+        submits = [message for message in messages if isinstance(message, SubmitBatch)]
+        if len(submits) >= _EXPECTED_MIN:
+            group.expect(submits)
         outcomes = [_take(ledger, group, message, terms) for message in messages]
         group.flush()
     return outcomes, lines

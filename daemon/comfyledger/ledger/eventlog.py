@@ -60,6 +60,11 @@ def decode(kind: str, schema: int, data: str | bytes) -> Event:
     return event
 
 
+def decoder_of(kind: str) -> Callable[[str | bytes], Event]:
+    """What `decode` does for events of a kind in its present schema, for who decodes many."""
+    return _current[kind, schema_of(kind)]
+
+
 def chained(previous: bytes, line: Line) -> bytes:
     """The hash of a line (32 bytes), from the hash of the line before it."""
     stream, kind, data = line.stream.encode(), line.kind.encode(), line.data.encode()
@@ -69,8 +74,9 @@ def chained(previous: bytes, line: Line) -> bytes:
 def linked(previous: bytes, position: int, stream: bytes, kind: bytes, schema: int, at: int, data: bytes) -> bytes:
     """SHA-256 of the previous hash and all columns in their order, each after its own length in four bytes."""
     first, third = b"%d" % position, b"%d" % at
-    columns = (_FEW[len(first)], first, _text(stream), _text(kind), _number(schema), _FEW[len(third)], third)
-    return hashlib.sha256(b"".join((previous, *columns, len(data).to_bytes(4, "big"), data))).digest()
+    place, length = _place(stream, kind, schema), len(data).to_bytes(4, "big")
+    columns = (previous, _FEW[len(first)], first, place, _FEW[len(third)], third, length, data)
+    return hashlib.sha256(b"".join(columns)).digest()
 
 
 _FEW: Final = tuple(length.to_bytes(4, "big") for length in range(32))
@@ -78,14 +84,9 @@ _FEW: Final = tuple(length.to_bytes(4, "big") for length in range(32))
 
 
 @lru_cache(1_024)
-def _text(raw: bytes) -> bytes:
+def _place(stream: bytes, kind: bytes, schema: int) -> bytes:
     """Cached, because streams and kinds repeat."""
-    return len(raw).to_bytes(4, "big") + raw
-
-
-@lru_cache(1_024)
-def _number(number: int) -> bytes:
-    return _text(b"%d" % number)
+    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in (stream, kind, b"%d" % schema))
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -99,15 +100,11 @@ def lines_of(head: Head, recorded: Iterable[Recorded], users: dict[str, str]) ->
     """The lines of events that follow a head. `users`: the user of each batch, by batch id."""
     lines, previous = [], head.hash
     for entry in recorded:
-        line = _line(entry, users)
-        previous = chained(previous, line)
-        lines.append(msgspec.structs.replace(line, hash=previous))
+        event = entry.event
+        stream, kind, raw = stream_of(event), KIND_OF[type(event)], _encoder.encode(event)
+        schema, user = schema_of(kind), users.get(stream, "")
+        if isinstance(event, BatchRequested):
+            user = event.user_key
+        previous = linked(previous, entry.position, stream.encode(), kind.encode(), schema, entry.at_ms, raw)
+        lines.append(Line(entry.position, stream, kind, schema, entry.at_ms, raw.decode(), previous, user))
     return lines
-
-
-def _line(entry: Recorded, users: dict[str, str]) -> Line:
-    event = entry.event
-    stream = stream_of(event)
-    user = event.user_key if isinstance(event, BatchRequested) else users.get(stream, "")
-    kind = KIND_OF[type(event)]
-    return Line(entry.position, stream, kind, schema_of(kind), entry.at_ms, encode(event), b"", user)

@@ -6,9 +6,10 @@ in one statement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, get_args
 
+from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.keys import (
     BatchImages,
@@ -16,6 +17,8 @@ from comfyledger.core.keys import (
     Key,
     ManyKey,
     OneKey,
+    RequestKey,
+    SeriesKey,
     TemplateKey,
     ThroughTables,
     gathered,
@@ -26,6 +29,8 @@ from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Ledger, Noted, noted
 
 _OF_BATCH: Final[dict[type[ManyKey], type[Row]]] = {BatchPrompts: PromptRow, BatchImages: ImageRow}
+_FOUND_BY_BATCH: Final = frozenset(_OF_BATCH.values())
+_THROUGH_TABLES: Final = frozenset(get_args(ThroughTables))
 
 
 class Together:
@@ -47,6 +52,12 @@ class Together:
         self._changed: dict[RowId, Row] = {}
         self._texts: list[Blob] = []
 
+    def expect(self, commands: Sequence[SubmitBatch]) -> None:
+        """Look at once for what each of these will ask for first. Nothing may have been taken yet."""
+        requests = {RequestKey(one.label, one.request_id) for one in commands}
+        series = {SeriesKey(each.key) for one in commands for each in one.series}
+        self._known |= self._ledger.load_these((*requests, *series))
+
     def load(self, keys: tuple[Key, ...]) -> Slice:
         """The rows under the keys, as the messages before this one left them. `prepare` must have been called."""
         return gathered(keys, self._one, self._many)
@@ -57,7 +68,7 @@ class Together:
         An erased graph may still be cached here. It would keep the same graph from being stored under another digest.
         Raises as `flush` does.
         """
-        if self._erases or any(isinstance(key, ThroughTables) for key in keys):
+        if self._erases or not _THROUGH_TABLES.isdisjoint(map(type, keys)):
             self.flush()
         if self._erases:
             self._know_nothing()
@@ -65,15 +76,18 @@ class Together:
     def take(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
         """Add what a message made. Nothing is written before `flush`."""
         lines, of_message, named = self._ledger.follow(recorded, state), noted(recorded, state), list(texts)
+        if not recorded:
+            self._changed |= state.changed  # how far webhooks have come, which is no event
+            return
         self._lines += lines
         self._noted += of_message
         self._known |= state.changed
         self._changed |= state.changed
         for ident, row in state.changed.items():
-            if isinstance(row, (PromptRow, ImageRow)):
-                self._of_batch.setdefault(row.batch_id, {})[ident] = row
-        self._erases = self._erases or any(isinstance(entry.event, BlobErased) for entry in recorded)
-        for text in named if recorded else ():
+            if type(row) in _FOUND_BY_BATCH:
+                self._of_batch.setdefault(row.batch_id, {})[ident] = row  # type: ignore[union-attr]
+        self._erases = self._erases or any(type(entry.event) is BlobErased for entry in recorded)
+        for text in named:
             self._take_text(text)
 
     def _take_text(self, text: Blob) -> None:

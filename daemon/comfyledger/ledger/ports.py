@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.commands import MadeFrom
 from comfyledger.core.events import Event, Recorded
 from comfyledger.core.inputs import InputRow
-from comfyledger.core.keys import Key, ManyKey, OneKey
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice
+from comfyledger.core.keys import Key, ManyKey, OneKey, RequestKey, SeriesKey
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, RowId, SeriesRow, Slice
 from comfyledger.core.values import Blob
+from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.wire.requests.reading import CountBy
 
 # ---- errors
 
@@ -94,6 +97,10 @@ class Ledger(Protocol):
         """The row under a key; None if there is none."""
         ...
 
+    def load_these(self, keys: Iterable[SeriesKey | RequestKey]) -> dict[RowId, Row | None]:
+        """What `load_one` gives for each key, by the id of the row."""
+        ...
+
     def load_many(self, key: ManyKey) -> Iterable[Row]:
         """The rows of a batch: its prompts, its images, or its texts that were not erased."""
         ...
@@ -107,7 +114,8 @@ class Ledger(Protocol):
         ...
 
     def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
-        """Write lines, the rows and names that their events change, and the texts that they name.
+        """Write lines, the rows and names that their events change, and the texts that they name. Without
+        lines, only the progress of webhooks is written, which is no projection of the log.
 
         A text that is there already is not written again. An erasing event overwrites its texts. Raises
         Refused(name_taken) for a name that was given before, or an error of the implementation's own.
@@ -154,7 +162,8 @@ class BatchFilter(msgspec.Struct, frozen=True):
 class ImageFilter(msgspec.Struct, frozen=True):
     """Which images to list, newest batch first, then by index; what is not None must fit.
 
-    `before`: continue after this image (batch_id, index).
+    `before`: continue after this image (batch_id, index). Keys are folded. `medium`: the expected one. `verdict`: also
+    `none`. `since_ms`, `until_ms`: when the id of the batch was made, in milliseconds since 1970, both inclusive.
     """
 
     batch_id: str | None = None
@@ -163,6 +172,37 @@ class ImageFilter(msgspec.Struct, frozen=True):
     before: tuple[str, int] | None = None
     limit: int = 50
     label: str | None = None
+    character_key: str | None = None
+    workflow: str | None = None
+    code: str | None = None
+    verdict: str | None = None
+    rating_min: int | None = None
+    medium: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether nothing is asked of its batch but id, user and label, and nothing of an image but its state."""
+        return self == ImageFilter(self.batch_id, self.username_key, self.state, self.before, self.limit, self.label)
+
+
+GROUPS_MAX: Final = 1_000
+"""How many groups one count has, the largest ones."""
+
+
+class ImageCounts(msgspec.Struct, frozen=True):
+    """How many images fit a filter.
+
+    `groups`: by value, most images first; `more_groups`: there are others. `cursors`: `<batch_id>/<index>` of the last
+    image before each place that is a multiple of `every`, from 0 on; the first is empty.
+    """
+
+    count: int
+    groups: tuple[tuple[str, int], ...] = ()
+    more_groups: bool = False
+    cursors: tuple[str, ...] = ()
+    every: int = 0
 
 
 class InputFilter(msgspec.Struct, frozen=True):
@@ -255,8 +295,11 @@ class Reader(Protocol):
         """The next lines that fit. A page may be shorter than its limit, or empty, while `more` is true."""
         ...
 
-    async def texts(self, digests: list[str]) -> dict[str, bytes]:
-        """The contents of texts by digest. Erased and unknown ones are missing."""
+    async def texts(self, digests: list[str], bytes_max: int | None = None) -> dict[str, bytes]:
+        """The contents of texts by digest. Erased and unknown ones are missing.
+
+        `bytes_max`: once so many bytes are read, in the order of the digests, those that follow are missing too.
+        """
         ...
 
     async def request(self, label: str, request_id: str) -> RequestRow | None:
@@ -278,6 +321,14 @@ class Reader(Protocol):
     async def image(self, batch_id: str, index: int) -> ImageRow | None: ...
 
     async def images(self, wanted: ImageFilter) -> list[ImageRow]: ...
+
+    async def count_images(self, wanted: ImageFilter, by: CountBy | None = None, every: int = 0) -> ImageCounts:
+        """How many images fit; its `before` and `limit` are ignored. `by`: also count them in groups.
+
+        `every`: also find where each page of so many images begins; 0 for none. If the pages are too many, larger ones
+        are taken, of a multiple of so many images.
+        """
+        ...
 
     async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
         """Images of a batch in the order of the indexes. Those that do not exist are missing."""
@@ -355,6 +406,18 @@ class Reader(Protocol):
 
         Reads every input; only for rare commands.
         """
+        ...
+
+    async def backends(self) -> list[BackendRow]:
+        """The backends that were added and are present, by name."""
+        ...
+
+    async def webhooks(self) -> list[WebhookRow]:
+        """What the log says about each webhook, by name. Those that were removed are among them."""
+        ...
+
+    async def webhook_progress(self) -> list[WebhookProgress]:
+        """How far each webhook has come, by name."""
         ...
 
     async def lanes(self) -> list[LaneRow]:

@@ -67,6 +67,8 @@ class ExportedImage(msgspec.Struct, frozen=True):
     md5: str
     urls: dict[str, str]
     medium: Medium
+    verdict: str
+    rating: int
 
 
 def events(connection: sqlite3.Connection, chosen: Chosen) -> Iterator[ExportedEvent]:
@@ -134,4 +136,6 @@ def _image(row: ImageRow, username: str, character: str, at_ms: int) -> Exported
         md5=row.md5,
         urls={upload.store: upload.url for upload in row.uploads if upload.url},
         medium=row.medium_kept,
+        verdict=row.verdict,
+        rating=row.rating,
     )

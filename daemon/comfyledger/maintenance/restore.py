@@ -16,7 +16,19 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.commands import Forget, ForgetInput, RestoreLedger, SeriesSeen
+from comfyledger.core.commands import (
+    AddBackend,
+    AddWebhook,
+    Forget,
+    ForgetInput,
+    PauseWebhook,
+    RemoveBackend,
+    RemoveWebhook,
+    RestoreLedger,
+    ResumeWebhook,
+    SeriesSeen,
+)
+from comfyledger.core.events import BackendAdded, WebhookAdded, WebhookPaused, WebhookRemoved, WebhookResumed
 from comfyledger.core.naming.names import outlier_in
 from comfyledger.core.reports import InputSending
 from comfyledger.core.rows import UNOPENED
@@ -99,7 +111,12 @@ async def restore(wanted: Wanted, progress: Progress) -> Restored:
                     copy(source, scratch.path, progress)
             found = await _found(wanted, scratch.path, end, progress)
             replaced = mark.read_whole(held.path)
-            again = (*_sendings(found.salvaged), *found.forgets)
+            again = (
+                *_sendings(found.salvaged),
+                *found.forgets,
+                *_backends(found.salvaged, wanted.by),
+                *_webhooks(found.salvaged),
+            )
             new = replace.write(scratch, found.command, again, wanted.now_ms, replaced)
             at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wanted.now_ms / 1000))
             aside = replace.put_in_place(scratch, held, at, new)
@@ -226,6 +243,33 @@ def _sendings(salvaged: Salvaged) -> Iterator[InputSending]:
     """Where copies of inputs were sent after the backup, so that a forget removes them there too."""
     for one in salvaged.inputs_sent if salvaged.lost is not None else ():
         yield InputSending(one.sha256, one.extension, one.size_bytes, one.backend, one.name, None)
+
+
+def _backends(salvaged: Salvaged, by: str) -> Iterator[AddBackend | RemoveBackend]:
+    """What clients added and removed after the backup: a machine that was removed gets no prompt again. Removed ones
+    come first, because an address may have another name since.
+    """
+    found = salvaged.backends if salvaged.lost is not None else ()
+    yield from (RemoveBackend(by, one.name) for one in found)
+    for one in found:
+        if isinstance(one, BackendAdded):
+            yield AddBackend(by, one.name, one.url, one.tags, one.ttl_s, one.queue_depth)
+
+
+def _webhooks(salvaged: Salvaged) -> Iterator[AddWebhook | RemoveWebhook | PauseWebhook | ResumeWebhook]:
+    """What became of webhooks after the backup, in its order, so that each has the secret that its receiver knows, and
+    none delivers that was removed or paused. The events carry the labels of those who asked for it.
+    """
+    for one in salvaged.webhooks if salvaged.lost is not None else ():
+        match one:
+            case WebhookAdded(name=name, url=url, kinds=kinds, by=by):
+                yield AddWebhook(by, name, url, kinds)
+            case WebhookRemoved(name=name, by=by):
+                yield RemoveWebhook(by, name)
+            case WebhookPaused(name=name, by=by):
+                yield PauseWebhook(by, name)
+            case WebhookResumed(name=name, by=by):
+                yield ResumeWebhook(by, name)
 
 
 def _inputs_in(connection: sqlite3.Connection) -> frozenset[str]:

@@ -13,13 +13,23 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
-from comfyledger.core.events import InputAdded, InputForgotten, InputSent
+from comfyledger.core.events import (
+    KIND_OF,
+    BackendAdded,
+    BackendRemoved,
+    InputAdded,
+    InputForgotten,
+    InputSent,
+    WebhookAdded,
+)
+from comfyledger.core.evolve.webhooks import WebhookEvent
 from comfyledger.core.media import EXTENSION
 from comfyledger.core.naming.slugs import fold
+from comfyledger.core.urls import place_of
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.log_reader import LogReader, LogUnreadable
@@ -32,6 +42,8 @@ from comfyledger.plugin_api import Series
 PROBLEMS_MAX: Final = 20
 _BATCH: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _OF_INPUTS: Final = {"input_added": InputAdded, "input_sent": InputSent, "input_forgotten": InputForgotten}
+_OF_BACKENDS: Final = {"backend_added": BackendAdded, "backend_removed": BackendRemoved}
+_OF_WEBHOOKS: Final[dict[str, type[WebhookEvent]]] = {KIND_OF[one]: one for one in get_args(WebhookEvent)}
 _FILE: Final = re.compile(rf"[1-9][0-9]{{0,14}}\.{EXTENSION}")
 
 
@@ -76,7 +88,8 @@ class Salvaged(msgspec.Struct, frozen=True):
 
     `lost` is None if the ledger does not continue the backup: then it is not known. `forgotten` are the images that
     were forgotten on purpose, as far as the log could be read: a backup must not restore them. So with
-    `inputs_forgotten`. `inputs_sent`: where copies of inputs may be.
+    `inputs_forgotten`. `inputs_sent`: where copies of inputs may be. `backends`: what became last of each backend that
+    clients added or removed. `webhooks`: what became of them, in its order.
     """
 
     ledger_id: str = ""
@@ -87,6 +100,8 @@ class Salvaged(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     inputs_forgotten: tuple[InputLabels, ...] = ()
     inputs_sent: tuple[InputSent, ...] = ()
+    backends: tuple[BackendAdded | BackendRemoved, ...] = ()
+    webhooks: tuple[WebhookEvent, ...] = ()
 
 
 class _Named(msgspec.Struct):
@@ -163,6 +178,8 @@ class _Reading:
         self._forgotten: list[Forgotten] = []
         self._given_up: dict[str, set[str]] = {}
         self._sent: dict[tuple[str, str], InputSent] = {}
+        self._backends: dict[str, BackendAdded | BackendRemoved] = {}
+        self._webhooks: list[WebhookEvent] = []
 
     def salvaged(self) -> Salvaged:
         whole = self._lost is not None and not self._problems
@@ -175,6 +192,8 @@ class _Reading:
             tuple(self._problems),
             tuple(InputLabels(sha256, tuple(sorted(labels))) for sha256, labels in self._given_up.items() if labels),
             tuple(self._sent.values()),
+            tuple(self._backends.values()),
+            tuple(self._webhooks),
         )
 
     @contextmanager
@@ -248,6 +267,10 @@ class _Reading:
                 self._forgotten.append(msgspec.json.decode(data, type=Forgotten))
             elif kind in _OF_INPUTS:
                 self._read_input(msgspec.json.decode(data, type=_OF_INPUTS[kind]))
+            elif kind in _OF_BACKENDS:
+                self._read_backend(msgspec.json.decode(data, type=_OF_BACKENDS[kind]))
+            elif kind in _OF_WEBHOOKS:
+                self._read_webhook(msgspec.json.decode(data, type=_OF_WEBHOOKS[kind]))
         return count
 
     def _read_input(self, event: InputAdded | InputSent | InputForgotten) -> None:
@@ -260,11 +283,30 @@ class _Reading:
             case InputForgotten():
                 self._given_up.setdefault(event.sha256, set()).update(event.labels)
 
+    def _read_backend(self, event: BackendAdded | BackendRemoved) -> None:
+        """The later one counts. Raises ValueError for an address that nobody can have added."""
+        if isinstance(event, BackendAdded):
+            place_of(event.url)
+        self._backends[event.name] = event
+
+    def _read_webhook(self, event: WebhookEvent) -> None:
+        """Raises ValueError for an address that nobody can have added."""
+        if isinstance(event, WebhookAdded):
+            place_of(event.url)
+        self._webhooks.append(event)
+
     def _read_backwards(self, connection: sqlite3.Connection, after: int) -> None:
         sql = "SELECT kind, data FROM events WHERE position > ? ORDER BY position DESC"
+        before, self._backends = self._backends, {}
+        webhooks, self._webhooks = self._webhooks, []
+        newest: dict[str, BackendAdded | BackendRemoved] = {}
         with suppress(sqlite3.Error):
             for kind, data in connection.execute(sql, (after,)):
                 self._read_event(kind, data)
+                if kind in _OF_BACKENDS:
+                    newest = self._backends | newest
+        self._backends = before | newest
+        self._webhooks = [*webhooks, *reversed(self._webhooks)]
 
     def _rows(self, connection: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[Any]:
         """Rows from the beginning to the end; if that fails, from the end too."""

@@ -7,8 +7,9 @@ Names and units follow Prometheus's conventions; docs/metrics.md lists them all.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Final, Protocol, get_args
 
 import msgspec
@@ -23,6 +24,7 @@ from prometheus_client import (
 
 from comfyledger.core.events import (
     KINDS,
+    BackendRemoved,
     BatchReopened,
     BatchRequested,
     Event,
@@ -38,10 +40,12 @@ from comfyledger.core.events import (
     ImageRenumbered,
     ImageUploaded,
     LanePaused,
+    PromptMoved,
     StoreDropped,
 )
 from comfyledger.core.media import Medium, medium_of
 from comfyledger.core.rows import ImageRow, Row, RowId
+from comfyledger.core.values import MoveReason, backend_lane
 from comfyledger.metrics.gauges import Gauges, Now
 from comfyledger.metrics.help_texts import HELP
 
@@ -58,6 +62,7 @@ ATTEMPTS: Final = {
     "prompt_refused": "refused",
     "prompt_lost": "lost",
     "prompt_removed": "removed",
+    "prompt_moved": "moved",
 }
 _COUNTED: Final = (
     BatchRequested,
@@ -75,6 +80,8 @@ _COUNTED: Final = (
     ImageParked,
     StoreDropped,
     LanePaused,
+    BackendRemoved,
+    PromptMoved,
 )
 _DECODERS: Final = {kind: msgspec.json.Decoder(made) for kind, made in KINDS.items() if made in _COUNTED}
 
@@ -100,18 +107,24 @@ class Metrics:
         self._gauges = Gauges()
         self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
-        self._events = self._counter("events", "kind", KINDS)
+        self._events = self._samples("events", "kind", KINDS)
         self._numbers = self._counter("numbers_given")
-        self._images = self._counter("images", "state", IMAGE_STATES)
-        self._attempts = self._counter("prompt_attempts", "outcome", ATTEMPTS.values())
-        self._uploads = self._counter("uploads", ("store", "outcome"))
+        self._images = self._samples("images", "state", IMAGE_STATES)
+        self._attempts = self._samples("prompt_attempts", "outcome", tuple(ATTEMPTS.values()))
+        self._moved = self._counter("prompts_moved", "reason", get_args(MoveReason))
+        self._uploads = cache(self._counter("uploads", ("store", "outcome")).labels)
         self._pauses = self._counter("lane_pauses", ("lane", "cause"))
         self._kept_bytes = self._counter("kept_bytes")
-        self._kept_media_bytes = self._counter("kept_media_bytes", "medium", get_args(Medium))
-        self._uploaded_bytes = self._counter("uploaded_bytes", "store")
+        self._kept_media_bytes = self._samples("kept_media_bytes", "medium", get_args(Medium))
+        self._uploaded_bytes = cache(self._counter("uploaded_bytes", "store").labels)
         self._commit = self._histogram("commit_duration_seconds", COMMIT_BUCKETS_S)
         self._group = self._histogram("commit_messages", GROUP_BUCKETS)
         self._lag = self._histogram("event_loop_lag_seconds", LAG_BUCKETS_S)
+
+    def _samples(self, name: str, label: str, values: Iterable[str]) -> dict[str, Counter]:
+        """The samples of a counter by the value of its label, each from 0: every commit counts in some of them."""
+        counter = self._counter(name, label, values)
+        return {value: counter.labels(value) for value in values}
 
     def _counter(self, name: str, labels: str | tuple[str, ...] = (), values: Iterable[str] = ()) -> Counter:
         """With a sample of 0 for each value, so that the first increase is visible as one."""
@@ -143,68 +156,80 @@ class Metrics:
             self._commit.observe(seconds)
             self._group.observe(messages)
         ended: dict[tuple[str, int], ImageRow] = {}
-        kinds = Counts(line.kind for line in lines)
+        kinds: dict[str, int] = {}
+        for line in lines:
+            kinds[line.kind] = kinds.get(line.kind, 0) + 1
         for kind, times in kinds.items():
-            self._events.labels(kind).inc(times)
+            self._events[kind].inc(times)
             if kind in ATTEMPTS:
-                self._attempts.labels(ATTEMPTS[kind]).inc(times)
+                self._attempts[ATTEMPTS[kind]].inc(times)
         for line in lines:
             if line.kind in _DECODERS:
                 event: Event = _DECODERS[line.kind].decode(line.data)
                 self._count(event, rows)
                 ended.update({(row.batch_id, row.index): row for row in _ended(event, rows)})
         for row in ended.values():
-            self._images.labels(row.state).inc()
+            self._images[row.state].inc()
 
     def _count(self, event: Event, rows: Mapping[RowId, Row]) -> None:
         match event:
             case BatchRequested(images=images):
                 self._numbers.inc(len(images))
-                self._images.labels("pending").inc(len(images))
+                self._images["pending"].inc(len(images))
             case BatchReopened(images=images, upload=upload):
-                self._images.labels("pending").inc(len(images))
-                self._images.labels("kept").inc(len(upload))
+                self._images["pending"].inc(len(images))
+                self._images["kept"].inc(len(upload))
             case ImageRenumbered():
                 self._numbers.inc()
             case ImageAdded():
                 self._numbers.inc()
-                self._images.labels("parked").inc()
+                self._images["parked"].inc()
             case ImageKept(size_bytes=size_bytes, extension=extension):
-                self._images.labels("kept").inc()
+                self._images["kept"].inc()
                 self._kept_bytes.inc(size_bytes)
-                self._kept_media_bytes.labels(medium_of(extension)).inc(size_bytes)
+                self._kept_media_bytes[medium_of(extension)].inc(size_bytes)
             case ImageUploaded() | ImageParked():
                 self._count_upload(event, rows)
+            case PromptMoved(reason=reason):
+                self._moved.labels(reason).inc()
             case LanePaused(lane=lane, cause=cause):
                 self._pauses.labels(_lane_label(lane), cause).inc()
+            case BackendRemoved(name=name):
+                self._forget_pauses(backend_lane(name))
             case _:
                 self._count_end(event)
+
+    def _forget_pauses(self, lane: str) -> None:
+        """Machines that come and go have ever new names: what is counted for each would grow for ever."""
+        for cause in ("person", "trouble"):
+            with suppress(KeyError):
+                self._pauses.remove(lane, cause)
 
     def _count_end(self, event: Event) -> None:
         match event:
             case ImageLost(images=images):
-                self._images.labels("pending").inc(len(images))
+                self._images["pending"].inc(len(images))
             case FilesWaiting(images=images):
-                self._images.labels("parked").inc(len(images))
+                self._images["parked"].inc(len(images))
             case FilesTaken(images=images):
-                self._images.labels("pending").inc(len(images))
+                self._images["pending"].inc(len(images))
             case ImageFailed(images=images):
-                self._images.labels("failed").inc(len(images))
+                self._images["failed"].inc(len(images))
             case ImageCancelled(images=images):
-                self._images.labels("cancelled").inc(len(images))
+                self._images["cancelled"].inc(len(images))
             case ImageForgotten(images=images):
-                self._images.labels("forgotten").inc(len(images))
+                self._images["forgotten"].inc(len(images))
             case _:
                 pass
 
     def _count_upload(self, event: ImageUploaded | ImageParked, rows: Mapping[RowId, Row]) -> None:
         if isinstance(event, ImageParked):
-            self._uploads.labels(event.store, "parked").inc()
+            self._uploads(event.store, "parked").inc()
             return
-        self._uploads.labels(event.store, "found" if event.replayed else "stored").inc()
+        self._uploads(event.store, "found" if event.replayed else "stored").inc()
         image = rows.get(("image", event.batch_id, event.image))
         if isinstance(image, ImageRow) and not event.replayed:
-            self._uploaded_bytes.labels(event.store).inc(image.size_bytes)
+            self._uploaded_bytes(event.store).inc(image.size_bytes)
 
 
 def _ended(event: Event, rows: Mapping[RowId, Row]) -> Iterator[ImageRow]:

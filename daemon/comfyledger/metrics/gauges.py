@@ -11,14 +11,33 @@ from prometheus_client.registry import Collector
 
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.metrics.help_texts import HELP
-from comfyledger.wire import BackendInfo, BackendWork
+from comfyledger.wire import BackendInfo, BackendWork, WebhookInfo
 
 BATCH_STATES: Final = ("open", "held")
-PROMPT_STATES: Final = ("queued", "waiting", "submitting", "accepted", "finished", "cancelling")
+PROMPT_STATES: Final = ("queued", "waiting", "submitting", "accepted", "finished", "cancelling", "strays")
 
 
-STORE_CALLS: Final = ("prepare", "highest_number", "put", "check", "delete", "fetch", "page", "close")
+STORE_CALLS: Final = ("prepare", "highest_number", "put", "check", "delete", "fetch", "page", "thumbnail_url", "close")
 """The calls that the daemon makes to a plugin of a store."""
+
+
+THUMBNAILS: Final = ("made", "cached", "failed")
+"""What became of thumbnails that were asked for."""
+
+DELIVERIES: Final = (
+    "delivered",
+    "http_3xx",
+    "http_4xx",
+    "http_5xx",
+    "timeout",
+    "not_reached",
+    "tls",
+    "address_not_allowed",
+    "internal",
+)
+"""What came of a try of a webhook."""
+PAUSES: Final = ("paused", "gone", "dead", "not_allowed")
+"""The states in which a webhook delivers nothing."""
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -44,6 +63,12 @@ class Now(msgspec.Struct, frozen=True):
     """Inputs that are still to be removed, by lane."""
     input_uploads: dict[str, tuple[int, int]] = {}
     """Files and bytes that went into the input folder of each ComfyUI, by name."""
+    thumbnails: dict[str, int] = {}
+    """How many were asked for, by outcome."""
+    thumbnails_bytes: int = 0
+    webhooks: tuple[WebhookInfo, ...] = ()
+    deliveries: dict[str, dict[str, int]] = {}
+    """Tries of each webhook since the start, by what came of them: `delivered`, or the code of the fault."""
 
 
 class Gauges(Collector):
@@ -63,10 +88,13 @@ class Gauges(Collector):
         yield _gauge("inputs", {(): now.inputs})
         yield _gauge("inputs_bytes", {(): now.inputs_bytes})
         yield _gauge("input_removals", _by(now.removals), "lane")
+        yield _thumbnails(now)
+        yield _gauge("thumbnails_bytes", {(): now.thumbnails_bytes})
         yield _gauge("store_usable", _by(now.stores), "store")
         yield _plugin_errors(now)
         yield _total("log_lines_dropped", now.log_lines_dropped)
         yield _total("notifications_dropped", now.notifications_dropped)
+        yield from _webhooks(now)
         yield from self._work(now.standing)
         yield from self._lanes(now)
         yield from self._comfyui(now.backends)
@@ -80,6 +108,10 @@ class Gauges(Collector):
         yield _gauge("owed_images", _by(standing.images), "state")
         yield _gauge("prompts", _by(standing.prompts, PROMPT_STATES), "state")
         yield _gauge("calls_running", _by(standing.running), "kind")
+        queued_s = {one.label: one.queued_s for one in standing.demand if one.queued_s is not None}
+        yield _gauge("queued_prompts", _by({one.label: one.queued for one in standing.demand}), "needs")
+        yield _gauge("queued_seconds", _by(queued_s), "needs")
+        yield _gauge("backends_wanted", _by({one.label: one.wanted for one in standing.demand}), "needs")
 
     def _lanes(self, now: Now) -> Iterator[Metric]:
         standing = now.standing
@@ -97,12 +129,18 @@ class Gauges(Collector):
         yield _gauge("comfyui_connected", connected, "backend")
         yield _gauge("comfyui_places", _places(backends), "backend", "state")
         yield _ended(backends)
+        work = {one.name: one.work for one in backends if one.work is not None}
+        yield _counter("comfyui_busy_seconds", {name: one.busy_s for name, one in work.items()})
+        yield _counter("comfyui_images", {name: one.images for name, one in work.items()})
+        yield _counter("comfyui_model_changes", {name: one.model_changes for name, one in work.items()})
+        yield _gauge("comfyui_strays", _by({name: one.strays for name, one in work.items()}), "backend")
+        yield _gauge("comfyui_unfit", _by({name: one.unfit for name, one in work.items()}), "backend")
         yield counted("reconnects", "reconnects")
         yield counted("deaf_sockets", "deaf")
         yield counted("sweeps", "sweeps")
 
 
-def _counter(name: str, samples: Mapping[str, int]) -> Metric:
+def _counter(name: str, samples: Mapping[str, float]) -> Metric:
     """A counter of each ComfyUI, by name."""
     family = CounterMetricFamily(f"comfyledger_{name}", HELP[name], labels=("backend",))
     for backend, count in samples.items():
@@ -124,6 +162,38 @@ def _plugin_errors(now: Now) -> Metric:
         for call in STORE_CALLS:
             family.add_metric((store, call), now.plugin_errors.get(store, {}).get(call, 0))
     return family
+
+
+def _thumbnails(now: Now) -> Metric:
+    family = CounterMetricFamily("comfyledger_thumbnails", HELP["thumbnails"], labels=("outcome",))
+    for outcome in THUMBNAILS:
+        family.add_metric((outcome,), now.thumbnails.get(outcome, 0))
+    return family
+
+
+def _webhooks(now: Now) -> Iterator[Metric]:
+    """With a sample for each outcome and each cause, so that the first one is visible as an increase."""
+    family = CounterMetricFamily(
+        "comfyledger_webhook_deliveries", HELP["webhook_deliveries"], labels=("webhook", "outcome")
+    )
+    for name, codes in now.deliveries.items():
+        counts = dict.fromkeys(DELIVERIES, 0)
+        for code, count in codes.items():
+            counts[_outcome(code)] += count
+        for outcome, count in counts.items():
+            family.add_metric((name, outcome), count)
+    yield family
+    yield _gauge("webhook_lag_events", {(one.name,): one.behind for one in now.webhooks}, "webhook")
+    yield _gauge("webhook_lag_seconds", {(one.name,): one.behind_s for one in now.webhooks}, "webhook")
+    yield _gauge("webhook_put_aside", {(one.name,): one.owed for one in now.webhooks}, "webhook")
+    paused = {(one.name, cause): one.state == cause for one in now.webhooks for cause in PAUSES}
+    yield _gauge("webhook_paused", paused, "webhook", "cause")
+
+
+def _outcome(code: str) -> str:
+    """The label for a code. An endpoint answers with any status, so statuses are counted by their hundreds."""
+    label = f"{code[:6]}xx" if code.startswith("http_") else code
+    return label if label in DELIVERIES else "internal"
 
 
 def _places(backends: Iterable[BackendInfo]) -> dict[tuple[str, str], float]:

@@ -22,11 +22,23 @@ HELP: Final = {
         "Input files that nothing needs and that are still to be removed, by lane: inputs (the daemon's own folder) or "
         "backend/NAME."
     ),
+    "thumbnails": "Thumbnails that the daemon made, cached (had in its cache), or failed to make.",
+    "thumbnails_bytes": "Bytes that the cache of thumbnails takes.",
     "log_lines_dropped": (
         "Log lines that were dropped because they could not be written to standard error: its reader is gone or "
         "does not read, or its disk is full."
     ),
     "notifications_dropped": "Messages to systemd (sd_notify) that could not be sent.",
+    "webhook_deliveries": (
+        "Tries of each webhook, by outcome: delivered, http_3xx, http_4xx, http_5xx, timeout, not_reached, tls, "
+        "address_not_allowed or internal."
+    ),
+    "webhook_lag_events": "Events of the log that each webhook has still to look at or to deliver, of all kinds.",
+    "webhook_lag_seconds": "Seconds since the oldest event that waits for each webhook; 0 if none does.",
+    "webhook_put_aside": "Events that the endpoint did not take although it took others, and those behind them.",
+    "webhook_paused": (
+        "1 while the webhook delivers nothing, by cause: paused (by a person), gone, dead or not_allowed."
+    ),
     "store_usable": "1 if the store can be used, 0 if its plugin is broken or it is not prepared yet.",
     "plugin_errors": (
         "Calls to the store's plugin that failed: the plugin raised an undocumented error, gave an invalid answer, or "
@@ -40,9 +52,22 @@ HELP: Final = {
     "owed_images": "Images of open batches: pending (to be rendered) or kept (to be stored).",
     "prompts": (
         "Prompts that are not done: queued wait here for their turn, waiting for images that they are made from; "
-        "submitting, accepted and cancelling are or may be at ComfyUI; the files of finished are being fetched."
+        "submitting, accepted and cancelling are or may be at ComfyUI; the files of finished are being fetched; "
+        "of strays, which are done, an earlier attempt that was left behind has not ended."
     ),
     "calls_running": "Calls under way, by kind: submit, follow, fetch, cancel, upload, delete, sources, input.",
+    "queued_prompts": (
+        "Prompts that wait here for a place at a ComfyUI, by what they need of it: any, its tags (48gb+flux), "
+        "backend:NAME if only this one may render them, or other for all above 31 different needs."
+    ),
+    "queued_seconds": (
+        "Seconds that one ComfyUI would take for these prompts, from the measured times of prompts with the same "
+        "models or needs; no sample while no prompt was measured."
+    ),
+    "backends_wanted": (
+        "How many ComfyUIs would finish these prompts, and those that they run already, within wanted_wait_s; 0 if "
+        "there are none."
+    ),
     "lane_paused": (
         "1 while the lane is paused, by cause: person or trouble. Lanes: everything, spool, inputs, backend/NAME, "
         "store/NAME."
@@ -53,6 +78,13 @@ HELP: Final = {
         "Places for prompts at ComfyUI (queue_depth): running and waiting have one of ours, free have none."
     ),
     "comfyui_prompts": "Runs that ended at each ComfyUI, by outcome, as in comfyledger_prompt_attempts_total.",
+    "comfyui_busy_seconds": (
+        "Seconds in which ComfyUI had a prompt of ours, running or waiting, also while it could not be reached."
+    ),
+    "comfyui_images": "Images whose files came from each ComfyUI.",
+    "comfyui_model_changes": "How often ComfyUI was sent a prompt that loads other models than the one before.",
+    "comfyui_strays": "Attempts that were left behind at ComfyUI when their prompts moved, and that may still run.",
+    "comfyui_unfit": "Different graphs of open batches that ComfyUI refuses, as far as it was asked.",
     "comfyui_reconnects": "Connections to ComfyUI after the first.",
     "comfyui_input_uploads": (
         "Files that were uploaded into ComfyUI's input folder: input files, images that others are made from, and what "
@@ -67,7 +99,14 @@ HELP: Final = {
         "Images that entered a state: pending (accepted, lost or retried), kept, stored (by the last of its "
         "stores), parked, failed, cancelled, forgotten."
     ),
-    "prompt_attempts": "Runs at ComfyUI that ended: finished, failed, refused, lost (ComfyUI was restarted), removed.",
+    "prompt_attempts": (
+        "Runs at ComfyUI that ended: finished, failed, refused, lost (ComfyUI was restarted), removed, moved (left "
+        "behind there)."
+    ),
+    "prompts_moved": (
+        "Attempts that were left behind at their ComfyUI, so that another one is made, by reason: away, person, "
+        "removed, replaced, overtaken."
+    ),
     "uploads": (
         "Answers of stores about an image: stored, found (the file was in the store before) or parked. A fault of "
         "the store itself pauses its lane instead."

@@ -1,8 +1,9 @@
-"""How each ComfyUI is, with the reason if it cannot be used."""
+"""How each ComfyUI is, with the reason if it cannot be used, and the work that waits for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -11,9 +12,39 @@ from comfyledger.core.values import backend_lane
 from comfyledger.queries.dependencies import Dependencies
 
 
-def shown(context: Dependencies, lanes: Iterable[wire.LaneInfo]) -> Iterator[wire.BackendInfo]:
-    """What a client may see of each ComfyUI. `lanes`: those that are paused or in trouble, with their texts."""
+class Fits(NamedTuple):
+    """Which configured workflows one ComfyUI can run, and what it lacks for the others."""
+
+    fits: list[str]
+    lacks: dict[str, str]
+
+
+def shown(
+    context: Dependencies, lanes: Iterable[wire.LaneInfo], fits: Mapping[str, Fits]
+) -> Iterator[wire.BackendInfo]:
+    """What a client may see of each ComfyUI. `lanes`: those that are paused or in trouble, with their texts. `fits`: by
+    the name of each ComfyUI, as far as that was asked and is known.
+    """
     texts = {lane.lane: lane.text for lane in lanes if lane.code}
     for one in context.backends(context.view.open_work()):
         problem = ": ".join(filter(None, (one.problem, texts.get(backend_lane(one.name), ""))))
-        yield replace(one, problem=problem, work=one.work if context.only is None else None)
+        fit, is_all = fits.get(one.name), context.only is None
+        yield replace(
+            one,
+            problem=problem,
+            tags=sorted(context.policy.backends.get(one.name, ())),
+            work=one.work if is_all else None,
+            warm=one.warm if is_all else None,
+            fits=fit.fits if fit is not None else None,
+            lacks=fit.lacks if fit is not None else None,
+        )
+
+
+def demanded(context: Dependencies) -> list[wire.DemandInfo]:
+    """The work that waits, of all labels, by what it needs."""
+    return [
+        wire.DemandInfo(
+            one.label, list(one.need.tags), one.need.backend, one.queued, one.running, one.queued_s, one.wanted
+        )
+        for one in context.view.open_work().demand
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
@@ -15,19 +16,24 @@ from comfyledger.comfyui.ui_format.process import Converter
 from comfyledger.comfyui.workflow_checks import CheckLevel, Recent, WorkflowChecks
 from comfyledger.core.decide.commands import unknown_batch
 from comfyledger.core.naming.names import Templates
+from comfyledger.core.scheduling.fit import allowed
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import StoreRef
 from comfyledger.engine import Engine, EngineView, Question
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
+from comfyledger.queries.activity_counts import ActivityCounts
 from comfyledger.queries.characters import Characters
 from comfyledger.queries.embeddings import Embeddings
 from comfyledger.queries.large_graphs import LargeGraphs
 from comfyledger.queries.limited_reader import LimitedReader
-from comfyledger.settings import Secret
+from comfyledger.settings import Secret, Webhook
+from comfyledger.workers.backends.added import AddedBackends
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.store import InputStore
+from comfyledger.workers.thumbnails.thumbnails import Thumbnails
+from comfyledger.workers.webhooks.webhooks import Webhooks
 
 
 class WorkflowSource(msgspec.Struct, frozen=True):
@@ -72,16 +78,25 @@ class WorkflowTools(msgspec.Struct, frozen=True):
     converted: Recent[tuple[str, str], dict[str, Any]]
     """Graphs by the digests of the document and of the node classes."""
     large_graphs: LargeGraphs
+    unfit: Recent[tuple[str, str], str]
+    """Why a ComfyUI would refuse a configured workflow, empty if it would not, by the name of the workflow and the
+    digest of the node classes."""
 
 
 READY_KEPT: Final = 64
 CONVERTED_KEPT: Final = 32
+UNFIT_KEPT: Final = 4_096
 
 
 def workflow_tools(level: CheckLevel, graph_bytes_max: int) -> WorkflowTools:
     """Close its converter at the end."""
     return WorkflowTools(
-        WorkflowChecks(level), Converter(graph_bytes_max), Recent(READY_KEPT), Recent(CONVERTED_KEPT), LargeGraphs()
+        WorkflowChecks(level),
+        Converter(graph_bytes_max),
+        Recent(READY_KEPT),
+        Recent(CONVERTED_KEPT),
+        LargeGraphs(),
+        Recent(UNFIT_KEPT),
     )
 
 
@@ -98,6 +113,19 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     trust: bool
     node_classes_denied: tuple[str, ...] = ()
     chain_depth_max: int = 16
+    webhooks: Mapping[str, Webhook] = {}
+    """Those of the configuration, by name."""
+    gets_secrets: Mapping[str, bool] = {}
+    """Whether a ComfyUI gets workflows that have secrets; those that are not named here do."""
+
+    def barred(self, source: WorkflowSource | ReadyWorkflow) -> tuple[str, ...]:
+        """The ComfyUIs that do not get a workflow, because it has secrets."""
+        secrets = source.named.secrets if isinstance(source, WorkflowSource) else source.plan.secrets
+        return tuple(name for name, gets in self.gets_secrets.items() if not gets) if secrets else ()
+
+    def backends_of(self, source: WorkflowSource) -> tuple[str, ...]:
+        """The ComfyUIs that have the tags which a configured workflow needs, and get its secrets."""
+        return allowed(self.backends, "", source.needs, self.barred(source))
 
 
 class IdSource(msgspec.Struct, frozen=True):
@@ -127,10 +155,20 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """What each ComfyUI has, by the name of the backend."""
     embeddings: Mapping[str, Embeddings]
     """What embeddings each ComfyUI has, by the name of the backend."""
+    added: AddedBackends
+    """The ComfyUIs that clients have added."""
+    webhooks: Webhooks
     tools: WorkflowTools
     characters: Characters
     backends: Callable[[OpenWorkSummary], list[wire.BackendInfo]]
     """How each ComfyUI is, given the open work. `problem` is a code only."""
+    thumbnails: Thumbnails
+    move_away: Callable[[str], Awaitable[int]]
+    """Has others take the prompts that a ComfyUI has, by its name. Returns how many were moved."""
+    activity: ActivityCounts
+    """What was counted of the log before."""
+    state: Path
+    """The state folder, where commands leave what they found."""
     uptime_s: Callable[[], int]
     version: str
     only: str | None = None

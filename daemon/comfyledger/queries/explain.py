@@ -18,11 +18,12 @@ from comfyledger.comfyui.graph.plan import Plan
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import NUMBER_DIGITS_MAX, series_of
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
-from comfyledger.core.values import EVERYTHING, LoadedFile, backend_lane, store_lane, user_lane
+from comfyledger.core.values import EVERYTHING, SPOOL, LoadedFile, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Descent, ImageFilter, LogWanted, Reader
 from comfyledger.queries import reasons, recipe, serialize
+from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.names_asked import numbered, place_named, places_in_series
 from comfyledger.queries.situation import situation_of
@@ -61,6 +62,10 @@ class _Words(msgspec.Struct):
 
 
 _words = msgspec.json.Decoder(_Words)
+
+
+class _Left(msgspec.Struct):
+    backend: str
 
 
 # ---- pages
@@ -240,7 +245,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         raise _unknown(f"{batch_id}/{index}", "`comfyledger images` lists them.")
     prompt = next(row for row in prompts if row.index == image.prompt)
     lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
-    there = await situation_of(context.reader, batch, [prompt], [image], context.view.fit)
+    there = await situation_of(context.reader, batch, [prompt], [image], context.view)
     open_still = image.state in {"pending", "kept", "forgetting"}
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     key = batch.series_of(image.output)
@@ -250,7 +255,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         subject="image",
         epoch=context.view.epoch,
         events=await _shown(context.reader, shown),
-        owed=reasons.owed(image, prompt, there),
+        owed=[*reasons.owed(image, prompt, there), *webhook_lists.owed(context, batch, lines)],
         batch=await _batch_info(context, batch),
         image=serialize.with_run(serialize.image_info(image, there.texts), batch, prompt),
         series=key,
@@ -270,13 +275,13 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     lines = await _batch_lines(context, batch, lambda _: True)
     shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
-    there = await situation_of(context.reader, batch, prompts, images, context.view.fit)
+    there = await situation_of(context.reader, batch, prompts, images, context.view)
     made = await context.reader.descent(batch_id, None)
     return wire.Explanation(
         subject="batch",
         epoch=context.view.epoch,
         events=await _shown(context.reader, shown),
-        owed=_owed_together(images, prompts, there),
+        owed=[*_owed_together(images, prompts, there), *webhook_lists.owed(context, batch, lines)],
         batch=await _batch_info(context, batch),
         series=batch.series,
         left_out=left_out,
@@ -341,10 +346,12 @@ async def _with_lanes(
     context: Dependencies, batch: BatchRow, prompts: list[PromptRow], lines: list[Line], open_still: bool
 ) -> list[Line]:
     """The events with the lane events in between, which show why an hour passed."""
-    names = [EVERYTHING, reasons.SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
+    names = [EVERYTHING, SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
     backends = [one for prompt in prompts for one in ([prompt.backend] if prompt.backend else context.comfyui)]
-    names += dict.fromkeys(map(backend_lane, backends))
-    upto = None if open_still or not lines else lines[-1].position
+    left = (msgspec.json.decode(line.data, type=_Left).backend for line in lines if line.kind == "prompt_moved")
+    names += dict.fromkeys(map(backend_lane, [*backends, *left]))
+    steps = [line.position for line in lines if line.kind != "image_reviewed"]  # which may come months later
+    upto = None if open_still or not steps else steps[-1]
     beside: list[Line] = []
     for name in names:
         wanted = LogWanted(after=batch.position, upto=upto, stream=f"lane/{name}", limit=LANE_LINES_MAX, reverse=True)

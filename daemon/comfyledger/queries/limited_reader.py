@@ -12,15 +12,18 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
+from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.ports import (
     BatchFilter,
     Dependents,
     Descent,
+    ImageCounts,
     ImageFilter,
     InputFilter,
     LogLines,
@@ -28,6 +31,7 @@ from comfyledger.ledger.ports import (
     Reader,
     Turns,
 )
+from comfyledger.wire.requests.reading import CountBy
 
 WINDOW: Final = 4_000
 """Positions in one read of the log: fewer than the lines that one read may examine, so that no read ends early because
@@ -123,9 +127,9 @@ class LimitedReader(Reader):
                 break
         return LogLines(found.lines, found.position, found.more or low < high)
 
-    async def texts(self, digests: list[str]) -> dict[str, bytes]:
+    async def texts(self, digests: list[str], bytes_max: int | None = None) -> dict[str, bytes]:
         """Digests come from rows and events that are shown; they are salted, so nobody guesses one."""
-        return await self._reader.texts(digests)
+        return await self._reader.texts(digests, bytes_max)
 
     # ---- batches and images
 
@@ -151,6 +155,9 @@ class LimitedReader(Reader):
         if wanted.batch_id is not None and not await self._owns(wanted.batch_id):
             return []
         return await self._reader.images(msgspec.structs.replace(wanted, label=self._label))
+
+    async def count_images(self, wanted: ImageFilter, by: CountBy | None = None, every: int = 0) -> ImageCounts:
+        return await self._reader.count_images(msgspec.structs.replace(wanted, label=self._label), by, every)
 
     async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
         return await self._reader.these_images(batch_id, indexes) if await self._owns(batch_id) else []
@@ -221,6 +228,18 @@ class LimitedReader(Reader):
     async def inputs_at(self, backend: str) -> dict[str, int]:
         """None: a copy is of every label that has the same bytes."""
         return {}
+
+    async def backends(self) -> list[BackendRow]:
+        """Every client may see which ComfyUIs there are."""
+        return await self._reader.backends()
+
+    async def webhooks(self) -> list[WebhookRow]:
+        """None: they deliver the events of all labels."""
+        return []
+
+    async def webhook_progress(self) -> list[WebhookProgress]:
+        """None, as `webhooks`."""
+        return []
 
     async def lanes(self) -> list[LaneRow]:
         """Lanes of users that the label has batches of, and all others. Their texts may quote other names."""

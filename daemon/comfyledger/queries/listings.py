@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from msgspec.structs import replace
+
 from comfyledger import wire
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import ImageRow
@@ -43,8 +45,8 @@ def check_before(batch_id: str | None) -> None:
         raise Refused("invalid_field", "`before` must be a batch id.", hint=hint, path="$.data.before")
 
 
-def _key(username: str | None) -> str | None:
-    return None if username is None else fold(username)
+def _key(name: str | None) -> str | None:
+    return None if name is None else fold(name)
 
 
 async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
@@ -57,16 +59,31 @@ async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
             text = "`before` must be an image id, <batch_id>/<index>."
             raise Refused("invalid_field", text, hint=hint, path="$.data.before")
         before = (batch_id, int(index))
-    wanted = ImageFilter(
-        batch_id=message.batch_id,
-        username_key=_key(message.username),
-        state=message.state,
-        before=before,
-        limit=message.limit + 1,
-    )
-    rows = await reader.images(wanted)
+    rows = await reader.images(replace(_filter(message), before=before, limit=message.limit + 1))
     infos, more = await shown(reader, rows[: message.limit]), len(rows) > message.limit
     return wire.Images(infos, more=more, next_cursor=infos[-1].image_id if more else "")
+
+
+async def image_counts(reader: Reader, message: wire.CountImages) -> wire.ImageCounts:
+    found = await reader.count_images(_filter(message), message.by, message.cursors_every)
+    groups = [wire.ImageGroup(value, count) for value, count in found.groups]
+    return wire.ImageCounts(found.count, groups, found.more_groups, list(found.cursors), found.every)
+
+
+def _filter(message: wire.ListImages | wire.CountImages) -> ImageFilter:
+    return ImageFilter(
+        batch_id=message.batch_id,
+        username_key=_key(message.username),
+        character_key=_key(message.character),
+        workflow=message.workflow,
+        state=message.state,
+        code=message.code,
+        verdict=message.verdict,
+        rating_min=message.rating_min,
+        medium=message.medium,
+        since_ms=message.since_ms,
+        until_ms=message.until_ms,
+    )
 
 
 async def find_image(reader: Reader, name: str) -> ImageRow | None:

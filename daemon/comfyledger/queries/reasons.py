@@ -17,12 +17,10 @@ from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.fit_words import TOLD_MAX, of_each
-from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.core.values import EVERYTHING, SPOOL, backend_lane, has_secrets, store_lane, user_lane
 from comfyledger.ledger.ports import Turns
+from comfyledger.queries.move_reasons import Places, left_behind, waits_there
 from comfyledger.queries.source_reasons import SOURCE, Sources, by_source, cannot_be_had, waiting_for
-
-SPOOL: Final = "spool"
-"""The lane that is paused while the spool's disk has no room for new prompts."""
 
 _HELD: Final = {
     "person": "The batch was paused by a person",
@@ -35,8 +33,8 @@ _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The 
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen, and which
-    backends `fit`."""
+    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen, which
+    backends `fit`, and when what they have moves: `move_after_ms` as `Places` has it."""
 
     batch: BatchRow
     lanes: Mapping[str, LaneRow] = {}
@@ -44,6 +42,11 @@ class Situation(msgspec.Struct, frozen=True):
     turns: Turns = Turns()
     sources: Sources = {}
     fit: Fit = Fit({})
+    move_after_ms: Mapping[str, int] = {}
+
+    @property
+    def places(self) -> Places:
+        return Places(self.batch, self.lanes, self.fit, self.move_after_ms)
 
 
 def lane_name(lane: str) -> str:
@@ -122,12 +125,13 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
     if prompt.state == "queued":
         lanes = (EVERYTHING, user_lane(there.batch.user_key))
         stops = [*(_pause(lane, there) for lane in lanes), *_stopped_backends(prompt, there), _trouble(SPOOL, there)]
-        why = [_held(there), *stops, _alone(prompt), *waiting_for(prompt, there.sources)]
+        why = [_held(there), *stops, _alone(prompt, there), *waiting_for(prompt, there.sources)]
         found = [one for one in why if one is not None] or [_turn(prompt, there)]
         found += _refused_by(prompt, there)
     else:
         step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)
-        found = [one for one in (_trouble(backend_lane(prompt.backend), there), step) if one is not None]
+        found = [one for one in (_trouble_there(prompt, there), step) if one is not None]
+    found += left_behind(prompt, there.places)
     what = "fetch" if prompt.state == "finished" and not _has_no_file(image, prompt) else "render"
     return [msgspec.structs.replace(one, what=what, images=[image.index]) for one in found]
 
@@ -162,19 +166,31 @@ def _held(there: Situation) -> wire.OwedInfo | None:
     return wire.OwedInfo("render", "held", sentence, f"comfyledger resume batch:{batch.batch_id}")
 
 
-def _alone(prompt: PromptRow) -> wire.OwedInfo | None:
+def _alone(prompt: PromptRow, there: Situation) -> wire.OwedInfo | None:
     if not prompt.strikes:
         return None
     times = "once" if prompt.strikes == 1 else f"{prompt.strikes} times"
     sentence = f"ComfyUI stopped {times} while it ran this prompt, so it runs alone, after all others."
+    if len(there.fit) > 1 and there.fit.backends_of(there.batch, prompt) == (prompt.backend,):
+        sentence = f"{sentence} It goes to no other than {prompt.backend}."
     return wire.OwedInfo("render", "alone", sentence)
+
+
+def _trouble_there(prompt: PromptRow, there: Situation) -> wire.OwedInfo | None:
+    """The trouble of the backend that has the prompt, and what becomes of the prompt meanwhile."""
+    trouble = _trouble(backend_lane(prompt.backend), there)
+    if trouble is None:
+        return None
+    said, command = waits_there(prompt, there.places)
+    return msgspec.structs.replace(trouble, text=f"{trouble.text} {said}".rstrip(), command=command)
 
 
 def _no_backend(batch: BatchRow) -> wire.OwedInfo:
     """The configuration is another one than when the batch was accepted."""
     asked = [f"is {batch.backend}"] if batch.backend else []
     asked += [f"has the tags {', '.join(batch.needs)}"] if batch.needs else []
-    sentence = f"No ComfyUI of the configuration {' and '.join(asked)}. Configure one, or cancel the batch."
+    asked += ["gets its secrets"] if has_secrets(batch.plan) else []
+    sentence = f"No ComfyUI {' and '.join(asked)}. Configure or add one, or cancel the batch."
     return wire.OwedInfo("render", "no_backend", sentence, f"comfyledger cancel {batch.batch_id}")
 
 

@@ -28,6 +28,7 @@ from comfyledger.core.events import (
     PromptFinished,
     PromptSubmitting,
     SourcesFixed,
+    StrayEnded,
 )
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.urls import MASK
@@ -124,6 +125,8 @@ class Run:
             case PromptSubmitting(prompt=self._prompt, attempt=self._attempt):
                 self.attempt = self._sent(event, at_ms)
             case PromptFinished(prompt=self._prompt, attempt=self._attempt):
+                self.finished_at_ms = at_ms
+            case StrayEnded(prompt=self._prompt, attempt=self._attempt, outcome="used"):
                 self.finished_at_ms = at_ms
             case ImageKept(image=self._image.index, attempt=self._image.attempt):
                 self.kept_at_ms = at_ms

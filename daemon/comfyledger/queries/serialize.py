@@ -69,6 +69,8 @@ def image_info(row: ImageRow, texts: Mapping[str, str]) -> wire.ImageInfo:
         ],
         medium=row.medium,
         output=row.output,
+        verdict=row.verdict,
+        rating=row.rating,
     )
 
 

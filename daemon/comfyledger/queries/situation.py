@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
-from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.values import ImageAt
+from comfyledger.engine import EngineView
 from comfyledger.ledger.ports import Reader
 from comfyledger.queries import serialize
 from comfyledger.queries.reasons import Situation
@@ -18,9 +18,9 @@ async def situation_of(
     batch: BatchRow,
     prompts: Iterable[PromptRow],
     images: Iterable[ImageRow],
-    fit: Fit,
+    view: EngineView,
 ) -> Situation:
-    """What these images of a batch depend on. `prompts`: theirs. `fit`: which backends may render them."""
+    """What these images of a batch depend on. `prompts`: theirs. `view` says which backends may render them."""
     lanes = await reader.lanes()
     digests = (batch.held_words, *(lane.words for lane in lanes), *serialize.digests_in(images))
     return Situation(
@@ -29,7 +29,8 @@ async def situation_of(
         await serialize.texts_of(reader, digests),
         await reader.turns(batch.batch_id),
         await read_sources(reader, prompts),
-        fit,
+        view.fit,
+        view.move_after_ms,
     )
 
 

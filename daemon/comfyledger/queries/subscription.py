@@ -159,6 +159,6 @@ class Cursor:
             kind=line.kind,
             at_ms=line.at_ms,
             stream=line.stream,
-            data=msgspec.Raw(line.data.encode()),
+            raw=msgspec.Raw(line.data.encode()),
             texts=texts,
         )

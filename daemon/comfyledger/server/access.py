@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,6 +12,8 @@ from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.queries.listings import find_image
+from comfyledger.server.salted_key import SaltedKey
+from comfyledger.server.sessions import Sessions
 from comfyledger.server.tokens import ANYBODY, Caller, Keyring, Right
 from comfyledger.settings import Door
 from comfyledger.settings.addresses import authority_of, host_of, is_any, listed_host
@@ -26,6 +29,7 @@ class Access(msgspec.Struct, frozen=True):
     """The access rules of the server. `keyring` is None if the configuration requires no token."""
 
     keyring: Keyring | None
+    sessions: Sessions
     origins: frozenset[str]
     hosts: frozenset[str]
     behind_proxy: bool = False
@@ -66,23 +70,36 @@ class Access(msgspec.Struct, frozen=True):
                 raise Refused("forbidden_host", f"This daemon does not answer for the host {name[:200]!r}.", hint=hint)
 
     def recognize(self, request: web.Request) -> Caller | None:
-        """The caller whose token a request carries; None without a token or with a wrong one.
+        """The caller whose token or session a request carries; None without one or with a wrong one.
 
         The request keeps it, so that its token is hashed once. Raises Refused(unauthorized) for two Authorization
-        headers: a proxy may have checked the other one.
+        headers: a proxy may have checked the other one. Raises Refused(session_expired).
         """
-        found: Caller | None = ANYBODY
-        if self.keyring is not None:
-            given = _bearer(request) or _from_subprotocol(request)
-            found = self.keyring.who(given) if given else None
+        given = _bearer(request) or _from_subprotocol(request)
+        found = self.sessions.who(given) if given else None
+        if found is None:
+            found = self._of_token(given)
         if found is not None:
             request[CALLER] = found
         return found
 
+    def _of_token(self, given: str) -> Caller | None:
+        if self.keyring is None:
+            return ANYBODY
+        return self.keyring.who(given) if given else None
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether the token of a caller is still valid, and its session goes on."""
+        return (self.keyring is None or self.keyring.holds(caller)) and self.sessions.holds(caller)
+
     def check_still(self, caller: Caller) -> None:
-        """Raises Refused(unauthorized) for a caller whose token was revoked since."""
+        """Raises Refused(unauthorized, session_expired) for a caller whose token was revoked or whose session ended
+        since.
+        """
         if self.keyring is not None and not self.keyring.holds(caller):
             raise Refused("unauthorized", "The token was revoked.", hint="Ask for a new one.")
+        if not self.sessions.holds(caller):
+            raise Refused("session_expired", hint="Sign in again.")
 
 
 def caller_of(request: web.Request) -> Caller:
@@ -110,11 +127,12 @@ def _from_subprotocol(request: web.Request) -> str:
     return tokens[0] if tokens and SUBPROTOCOL in offered else ""
 
 
-def access_of(door: Door, keyring: Keyring) -> Access:
+def access_of(door: Door, keyring: Keyring, key: SaltedKey, now_ms: Callable[[], int]) -> Access:
+    """`key`: for sessions. `now_ms`: the wall clock, in ms since 1970."""
     own = () if is_any(door.host) else (door.host,)
     hosts = LOOPBACK | {host for host in map(listed_host, (*door.allowed_hosts, *own)) if host}
     keys = keyring if door.auth == "token" else None
-    return Access(keys, frozenset(door.allowed_origins), hosts, door.behind_proxy)
+    return Access(keys, Sessions(key, keys, now_ms), frozenset(door.allowed_origins), hosts, door.behind_proxy)
 
 
 # ---- what a token may do
@@ -126,6 +144,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.GetImage: "read",
     wire.GetRecipe: "read",
     wire.ListImages: "read",
+    wire.CountImages: "read",
     wire.Subscribe: "read",
     wire.Unsubscribe: "read",
     wire.ReadLog: "read",
@@ -133,6 +152,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.ServerInfo: "read",
     wire.SubmitBatch: "submit_configured",
     wire.CheckWorkflow: "submit",
+    wire.DescribeWorkflow: "submit_configured",
     wire.OpenSeries: "submit_configured",
     wire.ListCharacters: "submit_configured",
     wire.AddInput: "submit_configured",
@@ -140,10 +160,22 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.ForgetInput: "submit_configured",
     wire.Cancel: "submit_configured",
     wire.Retry: "submit_configured",
+    wire.SetPriority: "submit_configured",
     wire.Recover: "operate",
     wire.Pause: "operate",
+    wire.Move: "operate",
     wire.Resume: "operate",
+    wire.Review: "operate",
     wire.Forget: "admin",
+    wire.AddBackend: "admin",
+    wire.RemoveBackend: "admin",
+    wire.AddWebhook: "operate",
+    wire.RemoveWebhook: "operate",
+    wire.ListWebhooks: "operate",
+    wire.TestWebhook: "operate",
+    wire.ReplayWebhook: "operate",
+    wire.ListChecks: "operate",
+    wire.GetActivity: "read",
     wire.SurveyStore: "admin",
     wire.RaiseSeries: "admin",
 }
@@ -160,8 +192,9 @@ def check_right(caller: Caller, needed: Right) -> None:
         )
 
 
-OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries)
-"""Requests about what a store holds, whichever label it belongs to."""
+_OF_WEBHOOKS: Final = (wire.AddWebhook, wire.RemoveWebhook, wire.ListWebhooks, wire.TestWebhook, wire.ReplayWebhook)
+OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries, wire.Move, wire.ListChecks, *_OF_WEBHOOKS)
+"""Requests about what a store or a ComfyUI has, or a webhook delivers, whichever label it belongs to."""
 
 
 def check_reads_all(caller: Caller) -> None:
@@ -180,11 +213,13 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
     check_right(caller, NEEDED[type(message)])
     if isinstance(message, wire.ForgetInput) and message.all_labels:
         check_right(caller, "admin")
+    if isinstance(message, wire.Review) and message.forget:
+        check_right(caller, "admin")
     if isinstance(message, OF_ALL):
         check_reads_all(caller)
     if isinstance(message, wire.SubmitBatch) and not caller.may("submit"):
         await _check_graph(caller, message, reader)
-    if isinstance(message, wire.Cancel | wire.Retry) and not caller.may("operate"):
+    if isinstance(message, wire.Cancel | wire.Retry | wire.SetPriority) and not caller.may("operate"):
         batch = await reader.batch(message.batch_id)
         if batch is not None and batch.label != caller.label:
             text = f"{caller.label} may change its own batches only; this one belongs to {batch.label}."

@@ -1,6 +1,6 @@
-"""The HTTP pages beside the websocket: `/`, `/healthz`, `/readyz`, `/metrics`, `/images/...`, `/v1/images/.../file`.
+"""The HTTP pages beside the websocket: `/healthz`, `/readyz`, `/metrics`, `/images/...`, `/v1/images/.../file`.
 
-`/`, `/healthz` and `/readyz` need no token. `/metrics` needs one unless the configuration says otherwise; `/images/...`
+`/healthz` and `/readyz` need no token. `/metrics` needs one unless the configuration says otherwise; `/images/...`
 always does; a file needs one or a signature. A name in a URL is searched among the names given and never becomes a path
 on a disk.
 """
@@ -20,6 +20,7 @@ from comfyledger.core.values import USER_LANES, image_id
 from comfyledger.errors import Refused
 from comfyledger.metrics import CONTENT_TYPE
 from comfyledger.queries import listings
+from comfyledger.server import file_urls
 from comfyledger.server.access import CALLER, caller_of, check_reads_all
 from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
@@ -33,6 +34,7 @@ STALL_S: Final = 30.0
 SHOWN: Final = frozenset({"image", "video", "audio"})
 """Media of which a browser runs nothing. No kind of picture in `core.media` is a document (SVG is none of them)."""
 SIGNED: Final = frozenset({"expires", "signature"})
+OWN: Final = frozenset({"redirect"})
 UNCACHED: Final = {"Cache-Control": "no-store"}
 
 log = structlog.get_logger("comfyledger.door")
@@ -41,18 +43,12 @@ log = structlog.get_logger("comfyledger.door")
 def routes() -> list[web.RouteDef]:
     """All pages. HEAD is answered like GET, without a body."""
     return [
-        web.get("/", _hello),
         web.get("/healthz", _alive),
         web.get("/readyz", _ready),
         web.get("/metrics", _metrics),
         web.get("/images/{public_id:.+}", _image),
         web.get(FILE.replace("{image}", "{image:.+}"), _file, expect_handler=expect),
     ]
-
-
-async def _hello(request: web.Request) -> web.Response:
-    text = "comfyledger is running. Apps connect to /ws with the token; `comfyledger status` shows its state.\n"
-    return web.Response(text=text)
 
 
 async def _alive(request: web.Request) -> web.Response:
@@ -97,7 +93,7 @@ async def _image(request: web.Request) -> web.StreamResponse:
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
         raise Refused("unknown_image", hint="Give the public id that `get_batch` returns, without extension.")
-    _check_bytes(image)
+    check_bytes(image)
     headers = {**_headers(image), **_disposition(image)}
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
@@ -105,35 +101,51 @@ async def _image(request: web.Request) -> web.StreamResponse:
         return await _send(request, image, file, headers)
 
 
-def _check_bytes(image: ImageRow) -> None:
+def check_bytes(image: ImageRow) -> None:
     if not image.sha256 or image.is_forgotten:
         hint = f"`comfyledger explain {image.batch_id}/{image.index}` says why."
         raise Refused("unknown_image", f"The image is {image.state} and has no bytes.", hint=hint)
 
 
 async def _file(request: web.Request) -> web.StreamResponse:
-    """The file of an image, for a token or a signature: from the spool, else from where a store has it."""
-    image = await _allowed_image(request)
-    _check_bytes(image)
+    """The file of an image, for a token or a signature: from the spool, else from where a store has it.
+
+    With `redirect=false` the daemon itself sends what only a store has.
+    """
+    redirects = _redirects(request)
+    image = await allowed_image(request, file_urls.FILE if redirects else file_urls.FILE_HERE, OWN)
+    check_bytes(image)
     headers = {**_headers(image), **_disposition(image)}
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
     source = request.app[CONTEXT].file_source
-    address = await source.address(image)
+    address = await source.address(image) if redirects else ""
     if address:
         return web.Response(status=302, headers={"Location": address, "Cache-Control": "private, no-cache"})
     async with source.open(image) as file:
         return await _send(request, image, file, headers)
 
 
-async def _allowed_image(request: web.Request) -> ImageRow:
-    """Raises Refused(unknown_field, invalid_field, signature_invalid, signature_expired, unauthorized, unknown_image).
+def _redirects(request: web.Request) -> bool:
+    """Raises Refused(invalid_field)."""
+    text = request.query.get("redirect", "true")
+    if text not in {"true", "false"}:
+        hint = "Give `true` or `false`."
+        raise Refused("invalid_field", f"`redirect` is {text[:64]!r}.", hint=hint, path="query.redirect")
+    return text == "true"
 
+
+async def allowed_image(
+    request: web.Request, variant: str = file_urls.FILE, others: frozenset[str] = frozenset()
+) -> ImageRow:
+    """The image of a request that has a token, or a signature of this variant. `others`: further parameters.
+
+    Raises Refused(unknown_field, invalid_field, signature_invalid, signature_expired, unauthorized, unknown_image).
     With a signature, a name that nothing has is refused like a wrong signature.
     """
     context, name = request.app[CONTEXT], request.match_info["image"]
     check_url(request)
-    signed = _signature_in(request)
+    signed = signature_in(request, others)
     if signed is None:
         reader = context.shown_to(caller_of(request)).reader
         image = await listings.find_image(reader, name)
@@ -142,23 +154,24 @@ async def _allowed_image(request: web.Request) -> ImageRow:
         return image
     image = await listings.find_image(context.reader, name)
     expires, signature = signed
-    context.file_urls.check(image_id(image.batch_id, image.index) if image is not None else "", expires, signature)
+    known = image_id(image.batch_id, image.index) if image is not None else ""
+    context.file_urls.check(known, expires, signature, variant)
     assert image is not None  # noqa: S101 (refused by the check)
     request.app[CONNECTIONS].authenticate(request.protocol)
     return image
 
 
-def _signature_in(request: web.Request) -> tuple[str, str] | None:
+def signature_in(request: web.Request, others: frozenset[str] = frozenset()) -> tuple[str, str] | None:
     """Expiry and signature of an address; None if it has neither. Raises Refused(unknown_field, invalid_field)."""
     for name in request.query:
-        if name not in SIGNED:
-            hint = "Use a `file_url` as it was given, or send the token in the header."
-            text = f"The address of a file takes no parameter {name[:64]!r}."
+        if name not in SIGNED | others:
+            hint = "Use an address as it was given, or send the token in the header."
+            text = f"This address takes no parameter {name[:64]!r}."
             raise Refused("unknown_field", text, hint=hint, path=f"query.{name[:64]}")
         if len(request.query.getall(name)) > 1:
             text = f"The parameter {name!r} occurs twice."
             raise Refused("invalid_field", text, hint="Give the parameter once.", path=f"query.{name}")
-    if not request.query:
+    if SIGNED.isdisjoint(request.query):
         return None
     return request.query.get("expires", ""), request.query.get("signature", "")
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from comfyledger import logs
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
-from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
+from comfyledger.core.values import EVERYTHING, SPOOL, backend_lane, store_lane
 from comfyledger.errors import CODES, Refused
 from comfyledger.metrics.gauges import Now
+from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.server.app_keys import Context
 
-SPOOL: Final = "spool"
 INPUTS: Final = "inputs"
 
 
@@ -41,6 +41,10 @@ async def now_of(context: Context, connections: int) -> Now:
         inputs_bytes=context.inputs.used_bytes,
         removals=_removals(context, standing),
         input_uploads={name: (one.files_uploaded, one.bytes_uploaded) for name, one in context.comfyui.items()},
+        thumbnails=context.thumbnails.counts,
+        thumbnails_bytes=context.thumbnails.cached_bytes,
+        webhooks=tuple(webhook_lists.infos(context.webhooks, view)),
+        deliveries=context.webhooks.counts(),
     )
 
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from comfyledger import wire
 from comfyledger.errors import Refused
-from comfyledger.server import files
+from comfyledger.server import files, thumbnails, web_page
 from comfyledger.server.access import caller_of
 from comfyledger.server.app_keys import (
     CONNECTIONS,
@@ -30,7 +30,7 @@ from comfyledger.server.app_keys import (
 from comfyledger.server.connections import ConnectionLimits, Connections
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
-from comfyledger.server.v1 import documents, guard, handlers, inputs
+from comfyledger.server.v1 import documents, guard, handlers, inputs, sessions, zips
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
@@ -41,6 +41,7 @@ TOKENS_S: Final = 1.0
 """How often the token files are checked for changes."""
 _STATUS: Final = {
     "unauthorized": 401,
+    "session_expired": 401,
     "forbidden_host": 421,
     "forbidden_origin": 403,
     "forbidden": 403,
@@ -61,9 +62,20 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
     app[RATES] = {}
     app[HELD] = {}
+    app[zips.KEPT] = zips.Zips()
     app[UPLOADS] = asyncio.Semaphore(inputs.UPLOADS_MAX)
     app.add_routes(
-        [web.get("/ws", _socket), *files.routes(), *documents.routes(), *handlers.routes(), *inputs.routes()]
+        [
+            web.get("/ws", _socket),
+            *web_page.routes(),
+            *files.routes(),
+            *thumbnails.routes(),
+            *documents.routes(),
+            *zips.routes(),
+            *handlers.routes(),
+            *inputs.routes(),
+            *sessions.routes(),
+        ]
     )
     app.on_response_prepare.append(guard.add_headers)
     app.on_shutdown.append(_close_sockets)
@@ -128,28 +140,31 @@ async def _token_watcher(app: web.Application) -> AsyncIterator[None]:
 async def _watch_tokens(
     context: Context, sockets: dict[web.WebSocketResponse, Client], held: dict[asyncio.Task[None], Client]
 ) -> None:
-    """Pick up a new key of signed addresses, and close the connections of tokens that were revoked."""
-    keyring = context.access.keyring
+    """Pick up changed tokens and keys, and close connections whose token was revoked or whose session ended."""
+    access = context.access
     while True:
         await asyncio.sleep(TOKENS_S)
         context.file_urls.refresh()
-        if keyring is not None and keyring.refresh():
-            gone = [(socket, one.request) for socket, one in sockets.items() if not keyring.holds(one.caller)]
-            ended = [task for task, one in held.items() if not keyring.holds(one.caller)]
+        access.sessions.refresh()
+        is_changed = access.keyring is not None and access.keyring.refresh()
+        gone = [(socket, one) for socket, one in sockets.items() if not access.holds(one.caller)]
+        ended = [task for task, one in held.items() if not access.holds(one.caller)]
+        if is_changed or gone or ended:
             log.info("door.tokens_read", closed=len(gone) + len(ended))
-            for task in ended:
-                task.cancel()
-            await asyncio.gather(*(_close_revoked(socket, request) for socket, request in gone))
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*(_close_ended(socket, one) for socket, one in gone))
 
 
-async def _close_revoked(socket: web.WebSocketResponse, request: web.Request) -> None:
+async def _close_ended(socket: web.WebSocketResponse, client: Client) -> None:
     """Close with the reason. A client that does not read within `CLOSE_S` is cut off."""
+    reason = b"the token was revoked" if client.caller.session is None else b"the session has ended"
     try:
         async with asyncio.timeout(CLOSE_S):
-            await socket.close(code=1008, message=b"the token was revoked")
+            await socket.close(code=1008, message=reason)
     except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
+        if client.request.transport is not None:
+            client.request.transport.abort()
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -53,16 +53,28 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     read_all: bool = True
 
 
+class SessionMark(msgspec.Struct, frozen=True):
+    """The session that a caller came with. `base_path`: of the proxy below which its page lies. `key_mark`: of the key
+    that signed it.
+    """
+
+    expires_at_ms: int
+    base_path: str
+    key_mark: bytes
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who sends a request. `label` is empty for a caller that may choose one; `digest` is that of the token.
 
-    `read_all`: whether it sees the work of all labels. A caller that may choose its label does.
+    `read_all`: whether it sees the work of all labels. A caller that may choose its label does. `session`: None for a
+    caller that sent the token itself.
     """
 
     label: str
     right: Right
     digest: bytes = b""
     read_all: bool = True
+    session: SessionMark | None = None
 
     def may(self, needed: Right) -> bool:
         return RIGHTS.index(self.right) >= RIGHTS.index(needed)
@@ -234,9 +246,14 @@ class Keyring:
                 found = caller
         return found
 
+    def of_label(self, label: str) -> Caller | None:
+        """The caller whose token has this label; of the empty label the one with the daemon's own token."""
+        return next((one for one in (self._own, *self._named) if one.label == label), None)
+
     def holds(self, caller: Caller) -> bool:
-        """Whether the token of a caller is still valid."""
-        return caller is ANYBODY or caller in (self._own, *self._named)
+        """Whether the token of a caller is still valid, and still allows what it allowed."""
+        plain = caller if caller.session is None else msgspec.structs.replace(caller, session=None)
+        return plain is ANYBODY or plain in (self._own, *self._named)
 
     def refresh(self) -> bool:
         """Read the files again if they have changed; whether they have. A file that cannot be read admits nobody."""

@@ -13,6 +13,7 @@ from comfyledger.settings.reading import load as load
 from comfyledger.settings.secret_sources import is_source as is_source
 from comfyledger.settings.secret_sources import read_secret as read_secret
 from comfyledger.settings.sections import FILE_URL_S_MAX as FILE_URL_S_MAX
+from comfyledger.settings.sections import Backends as Backends
 from comfyledger.settings.sections import Character as Character
 from comfyledger.settings.sections import CharacterDefaults as CharacterDefaults
 from comfyledger.settings.sections import ComfyUI as ComfyUI
@@ -28,4 +29,6 @@ from comfyledger.settings.sections import Secret as Secret
 from comfyledger.settings.sections import Section as Section
 from comfyledger.settings.sections import Settings as Settings
 from comfyledger.settings.sections import Spool as Spool
+from comfyledger.settings.sections import Thumbnails as Thumbnails
+from comfyledger.settings.sections import Webhook as Webhook
 from comfyledger.settings.sections import Workflow as Workflow

@@ -24,10 +24,10 @@ def host_of(header: str) -> str:
     """The host that a Host header names: in lower case, an IPv6 address in its shortest form without brackets. Empty
     for an invalid header.
     """
-    return _host_and_port(header)[0]
+    return host_and_port(header)[0]
 
 
-def _host_and_port(text: str) -> tuple[str, str]:
+def host_and_port(text: str) -> tuple[str, str]:
     """Host and port; both empty if the text is neither `host` nor `host:port`."""
     if text.startswith("["):
         inner, closed, rest = text[1:].partition("]")
@@ -66,7 +66,7 @@ def listed_host(entry: str) -> str:
     bare = _ipv6(entry)
     if bare:
         return bare
-    host, port = _host_and_port(entry)
+    host, port = host_and_port(entry)
     return "" if port else host
 
 
@@ -92,7 +92,7 @@ def origin_of(entry: str) -> str:
     if not _SCHEME.fullmatch(scheme) or "*" in authority:
         return ""
     bare = _ipv6(authority)
-    host, port = (bare, "") if bare else _host_and_port(_in_ascii(authority.rstrip(".")))
+    host, port = (bare, "") if bare else host_and_port(_in_ascii(authority.rstrip(".")))
     if not host:
         return ""
     shown = f"[{host}]" if ":" in host else host

@@ -16,12 +16,14 @@ from msgspec.structs import replace
 
 from comfyledger.core.naming.names import check_templates
 from comfyledger.core.urls import place_of, reached, shown_url
+from comfyledger.core.webhooks import chosen_kinds
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import fetched_origin, is_any, listed_host, origin_of, suggested_host
+from comfyledger.settings.backend_urls import backend_url, described
 from comfyledger.settings.characters import character_mistakes
 from comfyledger.settings.mistakes import Mistake
 from comfyledger.settings.secret_sources import HINT, is_source
-from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
+from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Webhook, Workflow
 
 APP: Final = "comfyledger"
 _SECRET: Final = re.compile(r"(secret|password|token|url)$")
@@ -61,6 +63,7 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
             name: _workflow(name, workflow, base, mistakes)
             for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
         },
+        webhooks={name: _webhook(name, webhook, base, mistakes) for name, webhook in settings.webhooks.items()},
     )
     _check(settings, mistakes)
     return settings
@@ -120,6 +123,37 @@ def _workflow(name: str, workflow: Workflow, base: Path, mistakes: list[Mistake]
     if workflow.file.startswith("sample:"):
         return workflow
     return replace(workflow, file=str(_absolute(workflow.file, base)))
+
+
+def _webhook(name: str, webhook: Webhook, base: Path, mistakes: list[Mistake]) -> Webhook:
+    """With the place of its secret as `_sources` gives it."""
+    where = f"webhooks.{name}"
+    if not webhook.secret:
+        hint = 'Write where it is, like "env:HOOK_SECRET" or "file:hook.secret".'
+        mistakes.append(Mistake(f"{where}.secret", "The webhook has no secret.", hint))
+        return webhook
+    return replace(webhook, secret=_sources({"secret": webhook.secret}, base, where, mistakes)["secret"])
+
+
+def _webhook_mistakes(name: str, webhook: Webhook) -> Iterator[Mistake]:
+    where = f"webhooks.{name}.url"
+    try:
+        reached(webhook.url)
+        if webhook.per_batch:
+            backend_url(webhook.url)
+    except ValueError as error:
+        hint = "Write it like https://app.example/hooks/images."
+        yield Mistake(where, f"{shown_url(webhook.url)!r} is not an address for a webhook: {error}.", hint)
+        return
+    if "@" in webhook.url.partition("://")[2].partition("/")[0]:
+        yield Mistake(where, "It names a user.", "Leave the user out: each request is signed.")
+    if webhook.url.startswith("http://") and not webhook.http:
+        text = f"{shown_url(webhook.url)!r} is not https, so everybody on the way could read the events."
+        yield Mistake(where, text, "Write https, or set `http = true` for this webhook.")
+    try:
+        chosen_kinds(webhook.kinds)
+    except Refused as refusal:
+        yield Mistake(f"webhooks.{name}.kinds", refusal.message, refusal.hint)
 
 
 def is_loopback(host: str) -> bool:
@@ -185,6 +219,18 @@ def _url_hosts(entries: Iterable[str]) -> Iterator[Mistake]:
             yield Mistake("inputs.url_hosts", text, hint)
 
 
+def _allowed(where: str, what: str, hint: str, entries: Iterable[str]) -> Iterator[Mistake]:
+    for entry in entries:
+        try:
+            described(entry)
+        except ValueError as error:
+            yield Mistake(where, f"{shown_url(entry)!r} does not describe addresses of {what}: {error}.", hint)
+
+
+_BACKENDS_HINT: Final = 'Write scheme, host and port, like "http://gpu-*.example:8188" or "http://10.1.*.*:8188/comfy".'
+_WEBHOOKS_HINT: Final = 'Write scheme and host, like "https://*.app.example" or "https://app.example/hooks".'
+
+
 def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     try:
         check_templates(settings.naming.templates)
@@ -193,6 +239,10 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     mistakes += _wider(settings.door)
     mistakes += _headers(settings.door)
     mistakes += _url_hosts(settings.inputs.url_hosts)
+    mistakes += _allowed("backends.allowed", "ComfyUIs", _BACKENDS_HINT, settings.backends.allowed)
+    mistakes += _allowed("webhooks_allowed", "webhooks", _WEBHOOKS_HINT, settings.webhooks_allowed)
+    for name, webhook in settings.webhooks.items():
+        mistakes += _webhook_mistakes(name, webhook)
     if settings.inputs_path == settings.spool_path:
         text = f"The inputs and the spool have the same folder: {settings.inputs_path}."
         mistakes.append(Mistake("inputs.path", text, "Give each of them a folder of its own."))

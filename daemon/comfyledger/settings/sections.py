@@ -147,6 +147,13 @@ class Inputs(Section, frozen=True):
         return frozenset(map(fetched_origin, self.url_hosts))
 
 
+class Thumbnails(Section, frozen=True):
+    """`[thumbnails]`: small pictures of images, made when they are asked for."""
+
+    quota_bytes: Positive = 1_073_741_824
+    """Bytes that the thumbnails in the state folder may take. Those that were used longest ago make room."""
+
+
 class ComfyUI(Section, frozen=True):
     """`[comfyui.NAME]`: one ComfyUI."""
 
@@ -168,6 +175,9 @@ class ComfyUI(Section, frozen=True):
     render_timeout_s: Seconds = 3600.0
     """Seconds that a prompt may run; waiting does not count. A longer run is cancelled and counts as a failed attempt.
     """
+    move_after_s: Annotated[float, Meta(ge=0)] = 600.0
+    """Seconds without working after which others get the prompts that it has, so that some are rendered twice. What it
+    finishes all the same is not stored twice. 0: what was sent there waits, unless `comfyledger move` moves it."""
     output_dir: str = ""
     """Its output folder, if it is on this machine and our files there shall be deleted. Empty: nothing is deleted."""
     output_keep_days: Annotated[float, Meta(ge=0)] = 7.0
@@ -292,6 +302,35 @@ class Scheduling(Section, frozen=True):
 
     model_quantum_s: Annotated[float, Meta(ge=0)] = 100.0
     """Seconds that a ComfyUI stays with the models that it has loaded, while others wait for other models."""
+    wanted_wait_s: Seconds = 60.0
+    """Seconds within which the work that waits should be finished. `comfyledger_backends_wanted` says how many ComfyUIs
+    would do so; the daemon itself starts none."""
+
+
+class Backends(Section, frozen=True):
+    """`[backends]`: ComfyUIs that clients with the right `admin` add while the daemon runs."""
+
+    allowed: tuple[str, ...] = ()
+    """Addresses that may be added: "http://gpu-*.example:8188", "http://10.1.*.*:8188/comfy". `*` stands for any
+    characters within one part of a host. Empty: none."""
+    trusted: tuple[Name, ...] = ()
+    """Names under which an added ComfyUI gets workflows that have secrets."""
+
+
+class Webhook(Section, frozen=True):
+    """`[webhooks.NAME]`: where the daemon delivers events."""
+
+    url: str = ""
+    """The address that gets each event as a POST: https, unless `http` is true."""
+    secret: str = ""
+    """Where the secret is that signs each request: `env:NAME`, `file:PATH` or `credential:NAME` (systemd). The secret
+    itself is `whsec_` and Base64 of 24 to 64 random bytes, as Standard Webhooks has it."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of events. Empty: image_uploaded, image_failed, image_parked and batch_settled."""
+    http: bool = False
+    """Whether `url` may be http, so that everybody on the way can read what is sent."""
+    per_batch: bool = False
+    """Whether it delivers the events of those batches only whose request names it, or names an address below `url`."""
 
 
 class Logging(Section, frozen=True):
@@ -336,13 +375,18 @@ class Settings(Section, frozen=True):
     character_defaults_for: tuple[str, ...] = ()
     """Labels whose requests use the defaults of characters unless they say `character_defaults: false`. `*` stands for
     any text."""
+    webhooks_allowed: tuple[str, ...] = ()
+    """Addresses to which clients may add webhooks while the daemon runs: "https://*.app.example/hooks". `*` stands for
+    any characters within one part of a host. Empty: none."""
     door: Door = Door()
     ledger: LedgerFile = LedgerFile()
     spool: Spool = Spool()
     inputs: Inputs = Inputs()
+    thumbnails: Thumbnails = Thumbnails()
     naming: Naming = Naming()
     limits: Limits = Limits()
     scheduling: Scheduling = Scheduling()
+    backends: Backends = Backends()
     logging: Logging = Logging()
     comfyui: dict[Name, ComfyUI] = {}
     """The ComfyUI servers. Default: one, called `main`."""
@@ -355,6 +399,8 @@ class Settings(Section, frozen=True):
     """The workflows. Default: the two included samples."""
     characters: dict[str, Character] = {}
     """Characters, beside those of `characters_dir`."""
+    webhooks: dict[Name, Webhook] = {}
+    """The webhooks."""
     source: str = ""
     """The file that this was read from. Not a key."""
 
@@ -373,6 +419,10 @@ class Settings(Section, frozen=True):
     @property
     def inputs_path(self) -> Path:
         return Path(self.inputs.path) if self.inputs.path else self.state_path / "inputs"
+
+    @property
+    def thumbnails_path(self) -> Path:
+        return self.state_path / "thumbnails"
 
     @property
     def token_path(self) -> Path:

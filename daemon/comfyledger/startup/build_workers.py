@@ -5,32 +5,25 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from comfyledger.comfyui.workflow_checks import WorkflowChecks
-from comfyledger.core.reports import InputSending
-from comfyledger.core.results import Wanted
-from comfyledger.core.values import LoadedFile, backend_lane
 from comfyledger.engine import Engine
 from comfyledger.plugins import OpenedStore
+from comfyledger.settings import ComfyUI as Section
 from comfyledger.settings import Settings
-from comfyledger.startup.build_comfyui import Backend
+from comfyledger.startup.backends import Backends
 from comfyledger.startup.open_state import State
-from comfyledger.workers.comfyui.fetch import Bounds
-from comfyledger.workers.comfyui.input_files import InputFiles
-from comfyledger.workers.comfyui.node_check import NodeCheck, held_batches
-from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.backends.mover import Mover
 from comfyledger.workers.dispatch import Workers
-from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.inputs.known import Known, lost_to
-from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.inputs.retention import InputRetention
 from comfyledger.workers.inputs.store import InputStore
-from comfyledger.workers.reporting import Reporter, Secrets
+from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.sources import SourceFinder
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
@@ -41,11 +34,11 @@ from comfyledger.workers.stores.upload import Uploader
 
 
 class Background(msgspec.Struct, frozen=True):
-    """What runs beside the engine from the start to the end. `renderers` say which prompts are under way."""
+    """What runs beside the engine from the start to the end."""
 
     workers: Workers
+    mover: Mover
     asker: Asker
-    renderers: Mapping[str, Renderer]
     retention: Retention
     follower: SpoolFollower
     disk_guard: DiskGuard
@@ -61,7 +54,7 @@ class Background(msgspec.Struct, frozen=True):
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """Each runs until it is cancelled."""
-        return [self.retention.run(), self.follower.run(), self.disk_guard.run(), *self._of_inputs()]
+        return [self.mover.run(), self.retention.run(), self.follower.run(), self.disk_guard.run(), *self._of_inputs()]
 
     def _of_inputs(self) -> list[Coroutine[Any, Any, None]]:
         return [self.inputs.watch(), self.input_retention.run()]
@@ -72,11 +65,9 @@ def build_background(
     state: State,
     engine: Engine,
     stores: dict[str, OpenedStore],
-    backends: Mapping[str, Backend],
-    secrets: Secrets,
+    backends: Backends,
+    rows: RowCache,
     reporter: Reporter,
-    checks: WorkflowChecks,
-    images: FileSource,
     configured_inputs: Callable[[], Collection[str]],
     now_s: Callable[[], float],
 ) -> Background:
@@ -84,21 +75,16 @@ def build_background(
     clock, to which the age of files is compared.
     """
     reader, spool = state.reader, state.spool
-    rows = RowCache(engine.view, reader)
-    held = LoadedBytes(state.inputs, images, rows)
-    unfit = held_batches()
-    renderers = {
-        name: _renderer(settings, one, rows, state, secrets, reporter, NodeCheck(one.node_classes, checks, unfit), held)
-        for name, one in backends.items()
-    }
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
+    outputs = partial(_outputs, backends.sections, state, now_s)
     sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter)
+    workers = Workers(backends.renderers, uploader, deleter, sources, remover, reporter, disk_guard)
     return Background(
-        workers=Workers(renderers, uploader, deleter, sources, remover, reporter, disk_guard),
+        workers=workers,
+        mover=Mover(engine.view, reporter, workers.was_running),
         asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
-        renderers=renderers,
-        retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),
+        retention=Retention(spool, reader, settings.spool.keep_days, now_s, outputs),
         follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
         inputs=state.inputs,
@@ -131,49 +117,11 @@ def _input_retention(
     return made
 
 
-def _renderer(
-    settings: Settings,
-    backend: Backend,
-    rows: RowCache,
-    state: State,
-    secrets: Secrets,
-    reporter: Reporter,
-    node_check: NodeCheck,
-    held: LoadedBytes,
-) -> Renderer:
-    spool = settings.spool
-    return Renderer(
-        backend.client,
-        backend.watcher,
-        rows,
-        backend.cleanup,
-        state.spool,
-        reporter,
-        Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata, spool.file_bytes_max),
-        secrets,
-        wants_previews=backend.wants_previews,
-        node_check=node_check,
-        version=backend.version,
-        input_files=_input_files(settings, backend, reporter, held),
-        fetches_max=settings.limits.fetches_max,
-    )
-
-
-def _input_files(settings: Settings, backend: Backend, reporter: Reporter, held: LoadedBytes) -> InputFiles:
-    async def intend(load: LoadedFile, name: str) -> bool:
-        report = InputSending(load.sha256, load.extension, load.size_bytes, backend.name, name, load.source)
-        answer = await reporter.report(report)
-        return isinstance(answer, Wanted) and answer.go
-
-    folder = settings.comfyui[backend.name].input_dir
-    return InputFiles(backend.client, backend.node_classes, held, intend, Path(folder) if folder else None)
-
-
-def _outputs(settings: Settings, state: State, now_s: Callable[[], float]) -> Iterator[Outputs]:
-    """ComfyUI's own output folders, where the configuration names them. One that several share stays as long as the
+def _outputs(sections: Mapping[str, Section], state: State, now_s: Callable[[], float]) -> Iterator[Outputs]:
+    """ComfyUI's own output folders, where their sections name them. One that several share stays as long as the
     most patient of them says."""
     days: dict[str, float] = {}
-    for one in settings.comfyui.values():
+    for one in sections.values():
         if one.output_dir:
             folder = os.path.realpath(one.output_dir)
             days[folder] = max(days.get(folder, 0.0), one.output_keep_days)
@@ -183,5 +131,4 @@ def _outputs(settings: Settings, state: State, now_s: Callable[[], float]) -> It
 
 def _needed(settings: Settings) -> Needed:
     spool = settings.spool
-    lanes = tuple(map(backend_lane, settings.comfyui))
-    return Needed(spool.free_min_bytes, settings.ledger.free_min_bytes, spool.parked_max_bytes, lanes)
+    return Needed(spool.free_min_bytes, settings.ledger.free_min_bytes, spool.parked_max_bytes)

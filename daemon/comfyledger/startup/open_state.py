@@ -15,7 +15,7 @@ from comfyledger.errors import Unusable
 from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
-from comfyledger.server.file_urls import make_salt
+from comfyledger.server.salted_key import make_salt
 from comfyledger.server.tokens import Keyring, find_token
 from comfyledger.settings import Settings
 from comfyledger.workers.inputs.known import known_to

@@ -16,6 +16,7 @@ from comfyledger.errors import Refused
 from comfyledger.plugins import open_stores, store_kinds
 from comfyledger.server.tokens import own_token
 from comfyledger.settings import Invalid, Mistake, Settings, is_source, read_secret
+from comfyledger.workers.webhooks.target import configured
 
 
 def refuse_mistakes(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -26,8 +27,8 @@ def refuse_mistakes(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def mistakes_of(settings: Settings, environ: Mapping[str, str]) -> list[Mistake]:
-    """The mistakes about stores, workflows, secrets, characters and the token, in this order. Changes nothing."""
-    alone = [*_of_workflows(settings), *_of_secrets(settings, environ)]
+    """The mistakes, in the order of the parts of the configuration. Changes nothing."""
+    alone = [*_of_workflows(settings), *_of_secrets(settings, environ), *_of_webhooks(settings, environ)]
     together = [] if alone else _of_all_secrets(settings, environ)
     characters = [] if alone else _of_characters(settings)
     return [*_of_stores(settings), *alone, *together, *characters, *_of_token(settings.token_path, environ)]
@@ -62,6 +63,17 @@ def _of_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mist
         except Refused as refusal:
             text = f"{refusal.message} [{section}] {key} names that place."
             yield Mistake(f"{section}.{key}", text, refusal.hint)
+
+
+def _of_webhooks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """Secrets that are not there, or that no receiver could use."""
+    for name, webhook in settings.webhooks.items():
+        if not is_source(webhook.secret):
+            continue  # a mistake of the file that is said already, and perhaps a secret
+        try:
+            configured({name: webhook}, environ)
+        except Refused as refusal:
+            yield Mistake(f"webhooks.{name}.secret", refusal.message, refusal.hint)
 
 
 def _of_all_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mistake]:

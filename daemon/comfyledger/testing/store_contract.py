@@ -97,6 +97,20 @@ class StoreContract(MediaContract):
         assert again.replayed
         assert later.identity == store.identity
 
+    async def test_who_compares_bytes_stores_no_others(self, place: Place, store: Store, spool: Path) -> None:
+        if not getattr(store, "compares_bytes", False):
+            pytest.skip("this store leaves it to the daemon to compare the bytes")
+        given = deposit(spool, picture(1))
+        given.path.write_bytes(picture(2))
+        altered = await store.put(given)
+        given.path.unlink()
+        for outcome in (altered, await store.put(given)):
+            assert isinstance(outcome, ImageFault)
+            assert outcome.code == "altered"
+        assert await place.contents() == {}
+        given.path.write_bytes(picture(1))
+        assert isinstance(await store.put(given), Stored)
+
     @pytest.mark.parametrize("public_id", HOSTILE)
     @pytest.mark.parametrize("extension", ["png", "glb"])
     async def test_every_name_goes_all_ways(
@@ -292,6 +306,20 @@ class StoreContract(MediaContract):
         with pytest.raises(StoreTrouble):
             await store.fetch(NAME, "png", target)
         assert target.read_bytes() == b""
+
+    async def test_who_scales_gives_addresses_of_its_own_pictures_alone(self, store: Store, spool: Path) -> None:
+        if not hasattr(store, "thumbnail_url"):
+            pytest.skip("this store serves no smaller pictures")
+        stored = await store.put(deposit(spool, picture(1)))
+        assert isinstance(stored, Stored)
+        for side_max in (256, 1024):
+            address = store.thumbnail_url(stored.url, "png", side_max)
+            assert not address or (address.startswith("https://") and address.isascii() and address.isprintable())
+            assert store.thumbnail_url(stored.url, "png", side_max) == address, "so that browsers can cache it"
+        for url in ("", "nonsense", "https://elsewhere.example/1/upload/v1/a.png", "file:///etc/passwd"):
+            assert store.thumbnail_url(url, "png", 256) == ""
+        for extension in ("wav", "glb", "txt", "x1234567"):
+            assert store.thumbnail_url(stored.url, extension, 256) == ""
 
     async def test_ours_is_deleted_and_its_neighbours_stay(self, place: Place, store: Store, spool: Path) -> None:
         given = [deposit(spool, picture(one), f"{FOLDER}/{STEM}{one}", f"B1/{one}") for one in (1, 2, 12)]

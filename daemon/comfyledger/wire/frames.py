@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -16,7 +16,10 @@ from comfyledger.wire.answers.server import ErrorInfo
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.files import keyed
 from comfyledger.wire.requests.parts import Id, Message
+from comfyledger.wire.routes import ROUTES_HINT
 from comfyledger.wire.strict import check_once, is_json, mended
+
+T = TypeVar("T")
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -112,13 +115,25 @@ def read_request(envelope: Envelope) -> Message:
         raise Refused(
             "unknown_type", f"There is no message {envelope.type[:64]!r}.", hint=f"Known: {known}.", path="$.type"
         )
+    return _decoded(kind, envelope.data, _FIELDS_HINT)
+
+
+def read_strict(body: bytes, kind: type[T]) -> T:
+    """The body of an HTTP request that is no request of the websocket, as strict as a frame.
+
+    Raises Refused(not_json, not_utf8, unknown_field, invalid_field).
+    """
+    return _decoded(kind, read_body("", body).data, ROUTES_HINT)
+
+
+def _decoded(kind: type[T], data: msgspec.Raw, hint: str) -> T:
     try:
-        message: Message = _decoder(kind).decode(envelope.data)
-        return message
+        found: T = _decoder(kind).decode(data)  # type: ignore[arg-type]
+        return found
     except msgspec.ValidationError as error:
         code = "unknown_field" if "unknown field" in str(error) else "invalid_field"
-        path = keyed(_path(error, "$.data"), envelope.data)
-        raise Refused(code, _sentence(error), path=path, hint=_FIELDS_HINT) from error
+        path = keyed(_path(error, "$.data"), data)
+        raise Refused(code, _sentence(error), path=path, hint=hint) from error
     except RecursionError as error:
         raise Refused("not_json", "The JSON is nested too deeply.") from error
     except UnicodeError as error:

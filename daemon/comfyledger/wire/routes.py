@@ -1,8 +1,8 @@
 """The HTTP routes below `/v1`: which request each one is, and from where its fields come.
 
 A route is the same request as on the websocket. Fields that are in the path come from there. Of a GET or DELETE the
-others come from the query, of a POST from the body, which is a JSON object. The server and the OpenAPI document are
-made from this table.
+others come from the query, of a POST or PUT from the body, which is a JSON object. The server and the OpenAPI document
+are made from this table.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from comfyledger.wire.requests.parts import Message
 
 EVENT_STREAM: Final = "text/event-stream"
 Part = Literal["", "workflows", "backends", "stores"]
+ABOUT_PARTS: Final[dict[Part, tuple[str, ...]]] = {"backends": ("fits",)}
+"""The fields that say something about a part of an answer; the other parts take none."""
 
 CLIENT_HEADER: Final = "Comfyledger-Client"
 """Names the client, as `hello` does on the websocket, if its token has no label."""
@@ -37,7 +39,7 @@ class Route(msgspec.Struct, frozen=True, dict=True):
     Events, if a client accepts `text/event-stream`.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     kind: str
     summary: str
@@ -58,7 +60,7 @@ class Route(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def has_body(self) -> bool:
         """Whether its fields come in a body."""
-        return self.method == "POST"
+        return self.method in {"POST", "PUT"}
 
     @cached_property
     def waits(self) -> bool:
@@ -76,15 +78,20 @@ class Route(msgspec.Struct, frozen=True, dict=True):
         outside = {field: parameter for parameter, field in self.renamed.items()}
         taken = {self.renamed.get(parameter, parameter) for parameter in self.in_path}
         if self.part:
-            return {}
+            return {field: field for field in ABOUT_PARTS.get(self.part, ())}
         return {outside.get(field, field): field for field in self.request.__struct_fields__ if field not in taken}
 
 
 BATCHES, BATCH, IMAGE = "/v1/batches", "/v1/batches/{batch_id}", "/v1/images/{image}"
 FILE: Final = f"{IMAGE}/file"
 """The bytes of an image, for a token or a signature. It is no request of the websocket, so it is not in the table."""
+THUMBNAIL: Final = f"{IMAGE}/thumbnail"
+"""A small picture of an image, for a token or a signature. It is not in the table either."""
 INPUTS: Final = "/v1/inputs"
 """PUT takes the bytes of an input file. It is no request of the websocket, so it is not in the table."""
+BACKEND: Final = "/v1/backends/{name}"
+WEBHOOK: Final = "/v1/webhooks/{name}"
+WORKFLOW: Final = "/v1/workflows/{workflow}"
 STORE: Final = "/v1/stores/{store}/series"
 _PAGE: Final = {"cursor": "before"}
 
@@ -94,7 +101,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", BATCH, "get_batch", "One batch with its images."),
     Route("POST", f"{BATCH}/cancel", "cancel", "Give up what is not rendered yet."),
     Route("POST", f"{BATCH}/retry", "retry", "Try again what failed, was parked or is held."),
+    Route("POST", f"{BATCH}/priority", "set_priority", "Make a batch more or less urgent."),
     Route("GET", "/v1/images", "list_images", "Images, newest batch first.", renamed=_PAGE),
+    Route("GET", "/v1/images/count", "count_images", "How many images fit."),
     Route("GET", f"{IMAGE}/story", "explain", "Everything that happened to an image.", renamed={"image": "what"}),
     Route("GET", f"{IMAGE}/recipe", "get_recipe", "What made an image."),
     Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
@@ -104,18 +113,30 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("DELETE", f"{INPUTS}/{{input}}", "forget_input", "Give up an input file."),
     Route("GET", "/v1/explain", "explain", "The history of an image, a batch or a number without an image."),
     Route("GET", "/v1/events", "read_log", "A page of the log, or the log as it grows.", stream="subscribe"),
+    Route("GET", f"{WORKFLOW}/inputs", "describe_workflow", "The inputs of a configured workflow, for forms."),
     Route("POST", "/v1/workflows/check", "check_workflow", "What would be done with a workflow."),
     Route("POST", "/v1/series", "open_series", "Ask the stores which numbers a series has."),
     Route("POST", "/v1/pause", "pause", "Stop giving out new work."),
+    Route("POST", "/v1/move", "move", "Give the prompts of a ComfyUI to others."),
     Route("POST", "/v1/resume", "resume", "Undo a pause, or let a held batch continue."),
     Route("POST", "/v1/recover", "recover", "Try again what is parked, failed or missing."),
     Route("POST", "/v1/forget", "forget", "Erase texts and files."),
+    Route("POST", "/v1/review", "review", "Approve, reject or rate images."),
     Route("GET", "/v1/server", "server_info", "The state of the daemon."),
     Route("GET", "/v1/workflows", "server_info", "The configured workflows.", part="workflows"),
     Route("GET", "/v1/backends", "server_info", "The ComfyUI servers.", part="backends"),
+    Route("PUT", BACKEND, "add_backend", "Add a ComfyUI, or keep one that was added."),
+    Route("DELETE", BACKEND, "remove_backend", "Remove a ComfyUI that was added."),
     Route("GET", "/v1/stores", "server_info", "The stores.", part="stores"),
     Route("GET", STORE, "survey_store", "A page of what a store holds, by series."),
     Route("POST", STORE, "raise_series", "Make series continue above the numbers that a store holds."),
+    Route("GET", "/v1/webhooks", "list_webhooks", "The webhooks, and how their deliveries are."),
+    Route("PUT", WEBHOOK, "add_webhook", "Add a webhook, or change one that was added."),
+    Route("DELETE", WEBHOOK, "remove_webhook", "Remove a webhook that was added."),
+    Route("POST", f"{WEBHOOK}/test", "test_webhook", "Send one test request now."),
+    Route("POST", f"{WEBHOOK}/replay", "replay_webhook", "Deliver again what was delivered."),
+    Route("GET", "/v1/activity", "activity", "What happened in each hour."),
+    Route("GET", "/v1/checks", "list_checks", "What `audit` and `doctor` found last."),
 )
 LISTS: Final = frozenset({"kinds"})
 """Fields of GET requests that hold several words."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from comfyledger.core.reports import PromptIsGone
+from comfyledger.core.reports import PromptIsLeft
 from comfyledger.core.scheduling.effects import (
     CancelPrompt,
     DeleteImage,
@@ -66,6 +66,11 @@ class Workers(msgspec.Struct, frozen=True):
             case _:
                 raise TypeError(f"no worker runs {type(effect).__name__}")
 
+    def was_running(self, backend: str, prompt_id: str, *, is_away: bool) -> bool:
+        """Whether a ComfyUI ran a prompt when it went away: see `Watcher`."""
+        renderer = self.renderers.get(backend)
+        return renderer is not None and renderer.was_running(prompt_id, is_away=is_away)
+
     async def release_removed(self) -> None:
         """Once at a start: a ComfyUI that was removed from the configuration in trouble, and has nothing of ours, would
         never be reported to work again."""
@@ -88,6 +93,13 @@ class Workers(msgspec.Struct, frozen=True):
         if renderer is None:
             await self._at_none(effect)
             return
+        if isinstance(effect, PromptEffect) and self._is_elsewhere(effect, renderer.server):
+            await self.reporter.report(report_of(PromptIsLeft, effect, reason="replaced"))
+            return
+        with renderer.under_way.one(effect.kind):
+            await self._at(renderer, effect)
+
+    async def _at(self, renderer: Renderer, effect: PromptEffect | RemoveInput) -> None:
         match effect:
             case SubmitPrompt(resumed=False) if self.disk_guard.spool_short:
                 return  # Not begun: it goes back into the queue and is picked again soon.
@@ -104,17 +116,23 @@ class Workers(msgspec.Struct, frozen=True):
             case _:
                 raise TypeError(f"no worker runs {type(effect).__name__}")
 
-    async def _at_none(self, effect: PromptEffect | RemoveInput) -> None:
-        """What is at a ComfyUI that is not configured any more waits for it, since it may be rendering.
-
-        A cancelled prompt does not wait: nobody can be asked to stop it, and nobody wants its files.
+    def _is_elsewhere(self, effect: PromptEffect, server: str) -> bool:
+        """Whether an attempt was sent to another server, which had the name before. No matter for one that is only
+        about to begin, nor for files that a person chose, which lie in the spool.
         """
-        if not isinstance(effect, CancelPrompt):
-            text = (
-                f"There is no [comfyui.{effect.backend}] any more. Put the section back, or cancel what was sent there."
-            )
-            await self.reporter.stuck(effect.lane, "unconfigured", text)
-            return
-        await self.reporter.report(report_of(PromptIsGone, effect, restarted=False))
+        match effect:
+            case SubmitPrompt(resumed=False) | FetchPrompt(waiting=(_, *_)):
+                return False
+        return self.reporter.server_of(effect.batch_id, effect.prompt, effect.attempt) not in {"", server}
+
+    async def _at_none(self, effect: PromptEffect | RemoveInput) -> None:
+        """What was sent to a ComfyUI that is not used any more is given up there, and goes to others."""
+        match effect:
+            case RemoveInput() | FetchPrompt(waiting=(_, *_)):
+                text = f"No ComfyUI is {effect.backend} any more, and it has files of ours. Configure or add one again."
+                await self.reporter.stuck(effect.lane, "unconfigured", text)
+                return
+            case PromptEffect():
+                await self.reporter.report(report_of(PromptIsLeft, effect, reason="removed"))
         if not self.reporter.has_work(effect.backend):
             await self.reporter.works(effect.lane)

@@ -39,13 +39,26 @@ class Secrets:
 
     def __init__(self, inputs: Mapping[str, Mapping[str, str]], others: Iterable[str] = ()) -> None:
         self._inputs = {name: {at: str(value) for at, value in one.items()} for name, one in inputs.items()}
-        plain = {value for one in self._inputs.values() for value in one.values()} | set(map(str, others))
+        self._words: list[str] = []
+        self.hide(value for one in self._inputs.values() for value in one.values())
+        self.hide(others)
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Keep these out of texts as well. Earlier ones stay hidden: something may still quote them."""
+        plain = set(map(str, values))
         spelled = plain | {msgspec.json.encode(value).decode()[1:-1] for value in plain}
-        self._words = sorted((word for word in spelled if len(word) >= SECRET_CHARS_MIN), key=len, reverse=True)
+        words = {*self._words, *(word for word in spelled if len(word) >= SECRET_CHARS_MIN)}
+        self._words[:] = sorted(words, key=len, reverse=True)
 
     def of(self, workflow: str) -> Mapping[str, str]:
         """The secrets of a workflow, by address."""
         return self._inputs.get(workflow, {})
+
+    def masking_only(self) -> Secrets:
+        """The same, but nothing is filled in. What is hidden later is hidden here as well."""
+        masking = Secrets({})
+        masking._words = self._words
+        return masking
 
     def masked(self, text: str) -> str:
         """The text without any secret, nor the beginning of one at its end, where a bound may have cut it."""
@@ -121,7 +134,12 @@ class Reporter:
     def has_work(self, backend: str) -> bool:
         """Whether a ComfyUI has prompts or files of ours, or inputs that are to be removed there."""
         work = self._view.open_work()
-        return any(backend in counts for counts in (work.at_backends, work.fetching, work.removals))
+        return any(backend in counts for counts in (work.at_backends, work.fetching, work.strays, work.removals))
+
+    def server_of(self, batch_id: str, prompt: int, attempt: int) -> str:
+        """Which server an attempt was sent to; empty if that is not known."""
+        row = self._view.prompt(batch_id, prompt)
+        return row.as_attempt(attempt).server if row is not None else ""
 
     async def works(self, lane: str) -> None:
         """Report that a lane has answered, if it was in trouble."""

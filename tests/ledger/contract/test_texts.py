@@ -33,6 +33,17 @@ async def test_texts_are_found_by_their_digests(kind: Kind, ledger: Ledger) -> N
     assert set(texts) == {row.digest for row in ledger.load((BatchTexts(command.batch_id),)).texts(command.batch_id)}
 
 
+async def test_after_so_many_bytes_no_further_text_is_read(kind: Kind, ledger: Ledger) -> None:
+    first, second = submission("r1", prompt="first"), submission("r2", prompt="second")
+    take(ledger, first)
+    take(ledger, second)
+    digests = [first.texts[0].digest, second.texts[0].digest]
+    async with kind.reading() as reader:
+        assert await reader.texts(digests, 5) == {digests[0]: b"first"}
+        assert await reader.texts(digests, 6) == {digests[0]: b"first", digests[1]: b"second"}
+        assert await reader.texts(["0" * 64, *digests], 1) == {digests[0]: b"first"}
+
+
 async def test_a_text_is_read_after_the_commit_only(kind: Kind, ledger: Ledger) -> None:
     command = submission(prompt="typed")
     take(ledger, submission("r0"))

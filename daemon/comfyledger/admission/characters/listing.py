@@ -19,7 +19,6 @@ from comfyledger.admission.workflows.prepared import ready
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.core.naming.slugs import slug
-from comfyledger.core.scheduling.fit import allowed
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import NamedCharacter
 from comfyledger.queries.dependencies import Dependencies
@@ -48,7 +47,7 @@ async def _info(context: Dependencies, named: NamedCharacter) -> wire.CharacterI
     own, premade = (named.character.defaults(premade=premade) for premade in (False, True))
     missing: dict[str, list[str]] = {}
     unchecked = []
-    for backend, classes in context.node_classes.items():
+    for backend, classes in list(context.node_classes.items()):
         lacks: list[str] = []
         is_checked = classes.known is not None
         for defaults in [own] if premade == own else [own, premade]:
@@ -74,9 +73,9 @@ async def _info(context: Dependencies, named: NamedCharacter) -> wire.CharacterI
 
 
 def _may_render(context: Dependencies, backend: str, defaults: CharacterDefaults) -> bool:
-    """Whether a ComfyUI has the tags that the workflow needs."""
+    """Whether a ComfyUI has the tags that the workflow needs, and gets its secrets."""
     source = context.policy.workflows[_workflow(context, defaults)]
-    return backend in allowed(context.policy.backends, "", source.needs)
+    return backend in context.policy.backends_of(source)
 
 
 async def _missing_embeddings(context: Dependencies, backend: str, defaults: CharacterDefaults) -> list[str] | None:
@@ -84,7 +83,8 @@ async def _missing_embeddings(context: Dependencies, backend: str, defaults: Cha
     texts = [defaults.prompt.replace(PLACE, ""), *(one for one in defaults.inputs.values() if isinstance(one, str))]
     if not any(missing_embeddings(text, frozenset()) for text in texts):
         return []
-    known = await context.embeddings[backend].known(asyncio.get_running_loop().time())
+    embeddings = context.embeddings.get(backend)
+    known = await embeddings.known(asyncio.get_running_loop().time()) if embeddings is not None else None
     if known is None:
         return None
     names = (name for text in texts for name in missing_embeddings(text, known))

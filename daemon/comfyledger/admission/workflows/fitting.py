@@ -8,8 +8,9 @@ it sends it. A repeat is answered from the ledger before ComfyUI is asked anythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
+from typing import Final
 
 from comfyledger import wire
 from comfyledger.admission import admit, allowed_backends, repeats
@@ -23,10 +24,13 @@ from comfyledger.admission.workflows.request import Fitted, Request
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
-from comfyledger.core.scheduling.fit import allowed
 from comfyledger.core.scheduling.fit_words import told_of_all
 from comfyledger.errors import Refused
+from comfyledger.queries.backends import Fits
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
+
+_PASSING: Final = frozenset({"busy", "not_running"})
+"""What says nothing about a workflow."""
 
 
 async def admitted(
@@ -37,8 +41,7 @@ async def admitted(
     if isinstance(request, wire.BatchAccepted):
         return request
     before = known_of(context, request.backends)
-    first = next(iter(before.values()), None)
-    if first is None or not request.is_converted(first):
+    if _would_ask(context, request, next(iter(before.values()), None)):
         repeated = await repeats.answered_before(context, label, raw)
         if repeated is not None:
             return repeated
@@ -53,6 +56,11 @@ async def admitted(
         if repeated is not None:
             return repeated
     return await _admitted_anew(context, request, before, fitted)
+
+
+def _would_ask(context: Dependencies, request: Request, first: Known | None) -> bool:
+    """Whether the request would have to wait: for a ComfyUI, if none was ever seen, or for a conversion."""
+    return bool(_to_ask(context, request.backends)) if first is None else not request.is_converted(first)
 
 
 async def _admitted_anew(
@@ -74,17 +82,26 @@ async def _admitted_anew(
 
 
 def known_of(context: Dependencies, names: Iterable[str]) -> dict[str, Known]:
-    """What these ComfyUIs said last, without those that were never seen."""
-    found = ((name, context.node_classes[name].known) for name in names)
+    """What these ComfyUIs said last, without those that were never seen, or are gone."""
+    every = context.node_classes
+    found = ((name, every[name].known) for name in names if name in every)
     return {name: known for name, known in found if known is not None}
 
 
 async def asked_again(context: Dependencies, names: Iterable[str]) -> list[str]:
     """Which of these ComfyUIs have said what they have, just now."""
-    now = asyncio.get_running_loop().time()
-    asked = list(names)
-    answers = await asyncio.gather(*(context.node_classes[name].fresh(now) for name in asked))
+    asked = _to_ask(context, names)
+    if not asked:
+        return []
+    now, every = asyncio.get_running_loop().time(), context.node_classes
+    answers = await asyncio.gather(*(every[name].fresh(now) for name in asked))
     return [name for name, info in zip(asked, answers, strict=True) if info is not None]
+
+
+def _to_ask(context: Dependencies, names: Iterable[str]) -> list[str]:
+    """Those of these ComfyUIs that may answer: they were not silent when they were asked a moment ago."""
+    now, every = asyncio.get_running_loop().time(), context.node_classes
+    return [name for name in names if name in every and not every[name].is_silent(now)]
 
 
 async def _request(
@@ -105,7 +122,7 @@ async def _request(
         source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
         of_graph, needs = source.files, source.needs
     needs = tuple(dict.fromkeys([*(message.needs or ()), *needs]))
-    names = allowed_backends.backends_for(context.policy.backends, message, needs)
+    names = allowed_backends.backends_for(context.policy.backends, message, needs, context.policy.barred(source))
     if any(file.url for file in (*(file for _, file in files_of(message)), *of_graph.values())):
         repeated = await repeats.answered_before(context, label, raw)
         if repeated is not None:
@@ -120,7 +137,7 @@ async def unfit(context: Dependencies) -> dict[str, str]:
     """
     found = dict[str, str]()
     for name, source in context.policy.workflows.items():
-        names = allowed(context.policy.backends, "", source.needs)
+        names = context.policy.backends_of(source)
         known = known_of(context, names)
         if source.graph is None or len(known) < len(names):
             continue
@@ -132,12 +149,43 @@ async def unfit(context: Dependencies) -> dict[str, str]:
     return found
 
 
+async def of_each(context: Dependencies) -> dict[str, Fits]:
+    """Of each ComfyUI that was ever seen, which configured workflows it can run."""
+    tags = dict(context.policy.backends)  # some may go meanwhile
+    return {name: await _fits_at(context, name, tags[name], one) for name, one in known_of(context, tags).items()}
+
+
+async def _fits_at(context: Dependencies, backend: str, tags: Collection[str], known: Known) -> Fits:
+    found = Fits([], {})
+    for name, source in sorted(context.policy.workflows.items()):
+        missing = [need for need in source.needs if need not in tags]
+        why = f"It does not have the tags: {', '.join(missing)}." if missing else ""
+        why = why or ("It gets no workflow with secrets." if backend in context.policy.barred(source) else "")
+        if why := why or await _unfit_at(context, source, known):
+            found.lacks[name] = why
+        else:
+            found.fits.append(name)
+    return found
+
+
 async def _unfit_at(context: Dependencies, source: WorkflowSource, known: Known) -> str:
     """Why a ComfyUI would refuse a configured workflow; empty if it would not."""
+    key = (source.name, known.info.digest)
+    found = context.tools.unfit.get(key)
+    if found is None:
+        await asyncio.sleep(0)  # one may take milliseconds, and there may be many: others go on meanwhile
+        found, lasts = await _look(context, source, known)
+        if lasts:
+            context.tools.unfit.put(key, found)
+    return found
+
+
+async def _look(context: Dependencies, source: WorkflowSource, known: Known) -> tuple[str, bool]:
+    """Why it would be refused, and whether it will be until the ComfyUI has something else."""
     try:
         workflow = await ready(context, source, known)
     except Refused as refusal:
-        return refusal.message
+        return refusal.message, refusal.code not in _PASSING
     template = Template(workflow.key, workflow.graph, workflow.plan)
     mistakes = context.tools.checks.mistakes(template, [{}], known.info, [source.files]).every
-    return checks.summary(mistakes) if mistakes else ""
+    return checks.summary(mistakes) if mistakes else "", True

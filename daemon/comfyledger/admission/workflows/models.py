@@ -5,9 +5,9 @@ Pure. The log has a keyed digest of their names only: the name of a model may sa
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from comfyledger.comfyui.graph.plan import Plan
 from comfyledger.queries.dependencies import ReadyWorkflow
 
 KEY_CHARS: Final = 16
+KEYS_KEPT: Final = 1_024
 
 
 def loaded_models(graph: Graph, plan: Plan) -> tuple[str, ...]:
@@ -31,9 +32,13 @@ def models_key(workflow: ReadyWorkflow, values: Mapping[str, Any], secret: bytes
     models = workflow.models
     if any(checks.names_model(value) or _names_model(workflow.graph, address) for address, value in values.items()):
         models = loaded_models(_filled(workflow.graph, values), workflow.plan)
-    if not models:
-        return ""
-    return hmac.new(secret, msgspec.json.encode(models), hashlib.sha256).hexdigest()[:KEY_CHARS]
+    return _key(models, secret) if models else ""
+
+
+@lru_cache(maxsize=KEYS_KEPT)
+def _key(models: tuple[str, ...], secret: bytes) -> str:
+    """Cached, because most requests load the same models."""
+    return hmac.digest(secret, msgspec.json.encode(models), "sha256").hex()[:KEY_CHARS]
 
 
 def _names_model(graph: Graph, address: str) -> bool:

@@ -31,7 +31,7 @@ def source_of(message: wire.SubmitBatch, policy: AdmissionPolicy, of_character: 
     outputs = _outputs(message)
     try:
         if isinstance(wanted, str):
-            source = _configured(wanted, policy.workflows)
+            source = configured_source(wanted, policy.workflows)
         else:
             source = read_source(wanted, policy.graph_bytes_max)
     except Refused as refusal:
@@ -98,7 +98,8 @@ def _no_node_twice(nodes: Sequence[str]) -> tuple[str, ...]:
     return tuple(nodes)
 
 
-def _configured(name: str, workflows: Mapping[str, WorkflowSource]) -> WorkflowSource:
+def configured_source(name: str, workflows: Mapping[str, WorkflowSource]) -> WorkflowSource:
+    """Raises Refused(unknown_workflow), with the nearest name."""
     if name not in workflows:
         near = difflib.get_close_matches(name, list(workflows), n=1)
         known = f"Did you mean {near[0]!r}? " if near else ""

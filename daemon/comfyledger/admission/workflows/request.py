@@ -181,6 +181,7 @@ class Request:
             address = f"{mistakes[0].node}.{mistakes[0].input}"
             field = self._field(shot, address, workflow.plan.inputs)
             raise checks.refusal(found.every).at(field or self._field_beside(address, made))
+        self._context.tools.checks.is_right(made.command.batch_id, known.info)
 
     def _field(self, shot: int, address: str, named: Mapping[str, str]) -> str | None:
         """Where a request gives the value at an address; None if it does not."""

@@ -39,13 +39,18 @@ EXAMPLES_SHOWN = 3
 def audit(
     ctx: click.Context, config_path: Path | None, stores: bool, deep: bool, anchor: Path | None, as_json: bool
 ) -> None:
-    """Compare log, tables, texts, spool, inputs and stores with each other. Changes nothing; the daemon may run."""
+    """Compare log, tables, texts, spool, inputs and stores with each other. Changes nothing; the daemon may run.
+
+    The result is saved in the state folder, for the web page.
+    """
+    from comfyledger.maintenance import saved_checks
     from comfyledger.maintenance.audit.findings import Tally
     from comfyledger.maintenance.audit.parallel import Folders
     from comfyledger.maintenance.audit.run import audit as compare
 
     found = settings_of(ctx, config_path)
-    tally, folders = Tally(), Folders(str(found.spool_path), str(found.inputs_path))
+    folders = Folders(str(found.spool_path), str(found.inputs_path), str(found.thumbnails_path))
+    tally, began_s = Tally(), time.monotonic()
     with refusing(), bars() as progress:
         audited = compare(found.ledger_path, folders, anchor, time.time(), tally, progress)
         if stores:
@@ -55,6 +60,9 @@ def audit(
         say_json(_report(audited, tally))
     else:
         _say_report(audited, tally)
+    command = f"comfyledger audit{' --stores' if stores else ''}{' --deep' if deep else ''}"
+    result = saved_checks.of_audit(command, tally.kinds, time.time_ns() // 1_000_000, time.monotonic() - began_s)
+    saved_checks.save(found.state_path, result)
     ctx.exit(FOUND if tally else DONE)
 
 

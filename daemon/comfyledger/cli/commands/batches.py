@@ -1,14 +1,19 @@
-"""`batches`, `images`, `cancel`, `retry`, `pause`, `resume`: list batches and images, and control them."""
+"""`batches`, `images`, `cancel`, `retry`, `priority`, `pause`, `resume`: list batches and images, and control them."""
 
 from __future__ import annotations
+
+from typing import Any, get_args
 
 import click
 
 from comfyledger import wire
 from comfyledger.cli.base import DONE, Lists, asks_daemon, find_batch, json_option
+from comfyledger.cli.commands.log import typed_moment
 from comfyledger.cli.offline_ledger import reads_ledger
 from comfyledger.cli.ui.terminal import clock, say, say_json, say_table, short
 from comfyledger.client import Client
+from comfyledger.core.media import Medium
+from comfyledger.core.values import RATING_MAX, VerdictAsked
 
 STATES = ("pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten")
 
@@ -64,7 +69,17 @@ def say_batches(found: list[wire.BatchInfo], indent: str = "") -> None:
 @click.command()
 @click.option("--batch", help="Only those of this batch.")
 @click.option("--user", help="Only those of this user.")
+@click.option("--character", help="Only those of this character.")
+@click.option("--workflow", help="Only those of this configured workflow.")
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--code", help="Only those that failed, were parked or were cancelled with this code.")
+@click.option(
+    "--verdict", type=click.Choice(get_args(VerdictAsked)), help="Only those with this verdict, or without one."
+)
+@click.option("--rating", "rating_min", type=click.IntRange(1, RATING_MAX), help="Only those rated so high or higher.")
+@click.option("--medium", type=click.Choice(get_args(Medium)), help="Only those that are expected to be of this kind.")
+@click.option("--since", callback=typed_moment, help="Asked for not before this time: 2026-11-22T03:00, or 7d.")
+@click.option("--until", callback=typed_moment, help="Asked for not after this time.")
 @click.option("--before", help="Continue after this image of an earlier list, given as BATCH_ID/INDEX.")
 @limit_option
 @json_option
@@ -73,14 +88,17 @@ async def images(
     client: Lists,
     batch: str | None,
     user: str | None,
-    state: str | None,
+    since: int | None,
+    until: int | None,
     before: str | None,
     limit: int,
     as_json: bool,
+    **others: Any,
 ) -> int:
     """List images with their state, and where they are or why they are not stored."""
     batch = await find_batch(client, batch) if batch else None
-    found = await client.list_images(batch_id=batch, username=user, state=state, before=before, limit=limit)
+    filters: Any = {**others, "batch_id": batch, "username": user, "since_ms": since, "until_ms": until}
+    found = await client.list_images(before=before, limit=limit, **filters)
     if as_json:
         say_json(found)
         return DONE
@@ -122,6 +140,18 @@ async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire
     """Retry what failed, was parked or is held, under the same numbers."""
     changed = await client.retry(await find_batch(client, batch), indexes, take=take)
     return _say_changed("retried", changed, as_json)
+
+
+@click.command()
+@click.argument("batch")
+@click.argument("priority", type=click.Choice(wire.PRIORITIES))
+@json_option
+@asks_daemon
+async def priority(client: Client, batch: str, priority: wire.Priority, as_json: bool) -> int:
+    """Make a batch more or less urgent. What is at ComfyUI already stays there."""
+    batch_id = await find_batch(client, batch)
+    changed = await client.set_priority(batch_id, priority)
+    return _say_done(f"The priority of batch {batch_id} is {priority}.", changed, as_json)
 
 
 @click.command()

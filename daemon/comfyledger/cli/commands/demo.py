@@ -254,6 +254,9 @@ async def _say_log(folder: Path) -> None:
 
 def _say_kept(processes: Processes) -> None:
     state = processes.folder / "state"
-    say(f"Still running. Talk to it:  comfyledger --state-dir {state} status")
+    page = json.loads((state / "door.json").read_text())["url"]
+    say(f"Still running. Look at it:  {page}/")
+    say(f"Sign in there with:         comfyledger --state-dir {state} open")
+    say(f"Talk to it:                 comfyledger --state-dir {state} status")
     say(f"End it:                     kill {' '.join(map(str, processes.ids))}")
     say(f"Then remove:                {processes.folder}")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import click
 
 from comfyledger import wire
-from comfyledger.cli.base import DONE, ID_CHARS, PART_CHARS_MIN, asks_daemon, batches_fitting, find_batch, json_option
+from comfyledger.cli.base import DONE, PART_OF_ID, asks_daemon, batches_fitting, find_batch, json_option
 from comfyledger.cli.ui.terminal import clock, say, say_json, say_table
 from comfyledger.cli.ui.timeline import timeline, took
 from comfyledger.client import Client
+from comfyledger.core.values import RATING_MAX
 from comfyledger.errors import Refused
 
-_PART: Final = re.compile(rf"last|[0-9A-Za-z]{{{PART_CHARS_MIN},{ID_CHARS - 1}}}")
-"""What may be a part of a batch id. Tried if there is no image of this name."""
 _PASSED: Final = {
     "held": "it was skipped: a store already had higher numbers when it was asked, so this one may be in use there",
     "raised": "it was skipped: the series was raised above it, since it may have been given before",
@@ -55,7 +53,7 @@ async def _find(client: Client, what: str, user: str | None, character: str | No
     try:
         return await client.explain(what, username=user, character=character)
     except Refused as refusal:
-        if refusal.code != "unknown_image" or not _PART.fullmatch(what):
+        if refusal.code != "unknown_image" or not PART_OF_ID.fullmatch(what):
             raise
         if what != "last" and not await batches_fitting(client, what):
             raise
@@ -98,7 +96,18 @@ def _image_line(image: wire.ImageInfo, batch: wire.BatchInfo) -> str:
 def _image_facts(found: wire.Explanation, image: wire.ImageInfo) -> list[str]:
     urls = [f"{upload.store}: {upload.url}" for upload in image.uploads if upload.url]
     ended, time = _ENDED.get(image.state), took(found.events)
-    return [*filter(None, (ended, _recipe(image), _origin(found))), *urls, *([f"It took {time}."] if time else [])]
+    return [
+        *filter(None, (ended, _review(image), _recipe(image), _origin(found))),
+        *urls,
+        *([f"It took {time}."] if time else []),
+    ]
+
+
+def _review(image: wire.ImageInfo) -> str:
+    """What a person thinks of it; empty if nobody said."""
+    rated = f"rated {image.rating} of {RATING_MAX}" if image.rating else ""
+    said = ", ".join(filter(None, (image.verdict, rated)))
+    return f"{said.capitalize()}." if said else ""
 
 
 def _recipe(image: wire.ImageInfo) -> str:
@@ -164,6 +173,7 @@ _OWED: Final = {
     "fetch": "owed: to be fetched",
     "upload": "owed: to be stored",
     "delete": "owed: to be deleted",
+    "deliver": "owed: to be delivered",
     "decide": "a person has to decide",
 }
 

@@ -49,7 +49,7 @@ async def forget(
     if dry_run:
         return _say(plan, as_json)
     if not yes and not as_json:
-        click.confirm(f"{_counted(plan)} {INPUTS} This cannot be undone. Forget them?", abort=True, err=True)
+        click.confirm(f"{counted(plan)} {INPUTS} This cannot be undone. Forget them?", abort=True, err=True)
     return _say(await _forget(client, asked, dry_run=False, as_json=as_json), as_json)
 
 
@@ -70,7 +70,7 @@ async def _forget(client: Client, asked: wire.Forget, *, dry_run: bool, as_json:
     with live_line(as_json) as bars:
         bar = bars.add_task("", total=None)
         async for page in _pages(client, asked, dry_run):
-            done = _with(done, page)
+            done = summed(done, page)
             bars.update(bar, description=f"{several(done.images, 'image')} of {several(done.batches, 'batch')}")
     return done
 
@@ -90,7 +90,7 @@ async def _pages(client: Client, asked: wire.Forget, dry_run: bool) -> AsyncIter
         before = page.before
 
 
-def _with(done: wire.Forgotten, page: wire.Forgotten) -> wire.Forgotten:
+def summed(done: wire.Forgotten, page: wire.Forgotten) -> wire.Forgotten:
     left = {store: done.left.get(store, 0) + page.left.get(store, 0) for store in {**done.left, **page.left}}
     return wire.Forgotten(
         done.batches + page.batches,
@@ -103,7 +103,7 @@ def _with(done: wire.Forgotten, page: wire.Forgotten) -> wire.Forgotten:
     )
 
 
-def _counted(found: wire.Forgotten) -> str:
+def counted(found: wire.Forgotten) -> str:
     left = ", ".join(f"{count:,} in {store}" for store, count in sorted(found.left.items()))
     counts = f"{several(found.images, 'image')} of {several(found.batches, 'batch')}"
     asked = f"stores are asked to delete {several(found.deletions, 'file')}"
@@ -114,8 +114,8 @@ def _say(found: wire.Forgotten, as_json: bool) -> int:
     if as_json:
         say_json(found)
     elif found.dry_run:
-        say(f"Would be forgotten: {_counted(found)} {INPUTS}")
+        say(f"Would be forgotten: {counted(found)} {INPUTS}")
     else:
         inputs = f" Input files forgotten: {found.inputs:,}." if found.inputs else ""
-        say(f"Forgotten: {_counted(found)} Texts erased: {found.texts:,}.{inputs}")
+        say(f"Forgotten: {counted(found)} Texts erased: {found.texts:,}.{inputs}")
     return DONE

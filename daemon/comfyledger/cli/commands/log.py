@@ -142,7 +142,7 @@ async def read_pages(client: Client, wanted: wire.ReadLog, limit: int | None) ->
         page = await client.read_log(replace(wanted, limit=PAGE if left is None else min(left, PAGE)))
         for past in page.events:
             yield wire.LoggedEvent(
-                "", page.epoch, past.position, past.kind, past.at_ms, past.stream, past.data, past.texts
+                "", page.epoch, past.position, past.kind, past.at_ms, past.stream, past.raw, past.texts
             )
         left = None if left is None else left - len(page.events)
         if not page.more:
@@ -189,7 +189,7 @@ def _say_event(event: wire.LoggedEvent) -> None:
 
 def event_line(event: wire.LoggedEvent) -> str:
     """An event on one line: position, time, kind, stream, fields and texts."""
-    data: dict[str, Any] = msgspec.json.decode(event.data)
+    data: dict[str, Any] = msgspec.json.decode(event.raw)
     stream = short(event.stream) if data.get("batch_id") == event.stream else event.stream
     words = " | ".join(text[:TEXT_CHARS_MAX] for text in event.texts.values())
     parts = (f"{event.position:>6}", clock(event.at_ms), f"{event.kind:<16}", stream, _said(event.kind, data), words)

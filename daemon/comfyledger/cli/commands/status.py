@@ -10,7 +10,9 @@ import click
 
 from comfyledger import wire
 from comfyledger.cli.base import DONE, json_option, list_batches
+from comfyledger.cli.commands.backends import say_left
 from comfyledger.cli.commands.batches import say_batches
+from comfyledger.cli.commands.webhook import say_webhooks
 from comfyledger.cli.offline_ledger import OfflineLedger, reads_ledger
 from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, say_table, several
 from comfyledger.client import Client
@@ -37,6 +39,7 @@ async def status(client: Client | OfflineLedger, as_json: bool) -> int:
     say_waiting(info)
     _say_ends(info)
     _say_inputs(info)
+    _say_webhooks(info.webhooks or [])
     _say_open(batches)
     return DONE
 
@@ -103,6 +106,7 @@ def say_waiting(info: wire.Info) -> None:
 
 def _say_ends(info: wire.Info) -> None:
     _say_backends(info.backends)
+    say_left(info.backends)
     rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
     say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
 
@@ -142,6 +146,17 @@ def _say_inputs(info: wire.Info) -> None:
         say(f"  still to be removed {place}{gone}: {several(count, 'file')}", "yellow")
         if gone:
             say(f"  `comfyledger recover --drop-comfyui {name}` gives that up.", "yellow")
+
+
+def _say_webhooks(found: list[wire.WebhookInfo]) -> None:
+    """Each of a few, with what is wrong; of many how many are in each state."""
+    if len(found) <= LISTED_MAX:
+        if found:
+            say_webhooks(found)
+        return
+    states = Counter(one.state for one in found)
+    counts = ", ".join(f"{states[state]} {state}" for state in get_args(wire.WebhookState) if states[state])
+    say(f"{len(found)} webhooks: {counts}; `comfyledger webhook list` lists them")
 
 
 def _say_open(batches: list[wire.BatchInfo]) -> None:

@@ -168,6 +168,12 @@ def _check_of_rows(options: dict[str, Any], rows: RowFile) -> None:
 @click.option("--tag", "tags", multiple=True, help="A tag of the batch; may be repeated.")
 @click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that is kept with the batch.")
 @click.option(
+    "--webhook",
+    metavar="NAME|URL",
+    help="Where events of this batch are delivered: a configured webhook, or an address below that of one with"
+    " per_batch.",
+)
+@click.option(
     "--csv",
     callback=_csv,
     metavar="FILE",

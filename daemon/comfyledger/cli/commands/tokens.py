@@ -60,7 +60,7 @@ def add(ctx: click.Context, label: str, right: str, read_all: bool, config_path:
 
 @token.command()
 @click.argument("label", required=False)
-@click.option("--file-urls", is_flag=True, help="Replace no token, but the key of signed file addresses.")
+@click.option("--file-urls", is_flag=True, help="Replace no token, but the key of file addresses and sessions.")
 @running_config_option
 @json_option
 @click.pass_context
@@ -68,7 +68,8 @@ def rotate(ctx: click.Context, label: str | None, file_urls: bool, config_path: 
     """Replace the token of LABEL, or without LABEL the daemon's own token.
 
     The old token and the connections that use it end at once. The command line and the Python client find the daemon's
-    own token by themselves. With --file-urls, every file_url that was given out so far ends instead.
+    own token by themselves. With --file-urls, every file_url and every session of the web page that
+    began so far ends instead.
     """
     from comfyledger.server import tokens
 
@@ -83,7 +84,7 @@ def rotate(ctx: click.Context, label: str | None, file_urls: bool, config_path: 
 
 
 def _rotate_file_urls(path: Path, label: str | None, as_json: bool) -> None:
-    from comfyledger.server.file_urls import make_salt
+    from comfyledger.server.salted_key import make_salt
 
     if label is not None:
         raise click.UsageError("--file-urls replaces the key of all file addresses; give no LABEL.")

@@ -57,7 +57,7 @@ class BatchProgress:
         """Add an event or progress; returns its news."""
         match push:
             case wire.LoggedEvent():
-                return self._see_event(push, msgspec.json.decode(push.data))
+                return self._see_event(push, msgspec.json.decode(push.raw))
             case wire.Progress(value=value, max=most):
                 self.step = f"{value:g}/{most:g}"
         return []

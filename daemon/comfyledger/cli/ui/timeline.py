@@ -13,6 +13,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.cli.ui.terminal import duration
 from comfyledger.core.media import medium_of
+from comfyledger.core.values import RATING_MAX
 
 Fields = dict[str, Any]
 NUMBERS_MAX: Final = 12
@@ -53,7 +54,7 @@ def passed(ms: int) -> str:
 
 def sentence(event: wire.PastEvent, *, whole: bool = False) -> str:
     """An event in words. An unknown kind, which a newer daemon writes, is shown by its name."""
-    data: Fields = msgspec.json.decode(event.data)
+    data: Fields = msgspec.json.decode(event.raw)
     words = WORDS[event.kind](data) if event.kind in WORDS else event.kind.replace("_", " ")
     said = " ".join(event.texts.values())
     about = _about(event.kind, data) if whole else ""
@@ -64,8 +65,9 @@ def took(events: Iterable[wire.PastEvent]) -> str:
     """How long an image took until it was sent, rendered and stored, as far as it got."""
     at: dict[str, int] = {}
     for event in events:
-        if event.kind not in {"batch_requested", "prompt_submitting"} or event.kind not in at:
-            at[event.kind] = event.at_ms
+        kind = "prompt_finished" if _is_used(event) else event.kind
+        if kind not in {"batch_requested", "prompt_submitting"} or kind not in at:
+            at[kind] = event.at_ms
     marks = ("batch_requested", "prompt_submitting", "prompt_finished", "image_uploaded")
     names = ("until it went to ComfyUI", "until it was rendered", "until it was stored")
     parts = [
@@ -76,10 +78,20 @@ def took(events: Iterable[wire.PastEvent]) -> str:
     return ", ".join(parts)
 
 
+def _is_used(event: wire.PastEvent) -> bool:
+    """Whether an attempt that was left behind had finished, and its files are the prompt's."""
+    return event.kind == "stray_ended" and msgspec.json.decode(event.raw)["outcome"] == "used"
+
+
+_ENDED: Final = {"image_failed", "image_cancelled", "image_forgotten", "image_lost"}
+_OF_IMAGES: Final = _ENDED | {"image_reviewed", "store_dropped", "store_owed"}
+"""Events that name their images in `images`."""
+
+
 def _about(kind: str, data: Fields) -> str:
     if "image" in data:
         return f"image {data['image']}: "
-    if kind in {"image_failed", "image_cancelled", "image_forgotten", "store_dropped", "store_owed", "image_lost"}:
+    if kind in _OF_IMAGES:
         return f"{'image' if len(data['images']) == 1 else 'images'} {_indexes(data['images'])}: "
     return f"prompt {data['prompt']}: " if "prompt" in data else ""
 
@@ -214,6 +226,33 @@ def _prompt_removed(data: Fields) -> str:
     return f"somebody took attempt {data['attempt']} out of ComfyUI, at its own page"
 
 
+_LEFT_BECAUSE: Final = {
+    "away": "which does not work",
+    "person": "by a person",
+    "removed": "which is not configured any more",
+    "replaced": "whose name another server has now",
+    "overtaken": "because an earlier attempt has finished",
+}
+_STRAYS: Final = {
+    "used": "had finished: its files are used",
+    "late": "finished too late: its files are not used",
+    "gone": "is not there any more",
+    "given_up": "cannot be asked for any more",
+}
+
+
+def _prompt_moved(data: Fields) -> str:
+    reason = _LEFT_BECAUSE.get(data["reason"], data["reason"])
+    return f"attempt {data['attempt']} was left at ComfyUI {data['backend']}, {reason}" + (
+        " and had been running it" if data.get("running") else ""
+    )
+
+
+def _stray_ended(data: Fields) -> str:
+    what = _STRAYS.get(data["outcome"], data["outcome"])
+    return f"attempt {data['attempt']}, which was left at ComfyUI {data['backend']}, {what}"
+
+
 def _image_kept(data: Fields) -> str:
     sides = f"{data['width']} x {data['height']} " if data["width"] else ""
     file = f"{sides}{data['extension']}, {data['size_bytes']:,} bytes"
@@ -247,6 +286,16 @@ def _image_deleted(data: Fields) -> str:
     return f"deleted from {data['store']}" + ("" if data.get("found", True) else ", which did not have it")
 
 
+def _image_reviewed(data: Fields) -> str:
+    verdict, rating = data.get("verdict"), data.get("rating")
+    said = []
+    if verdict is not None:
+        said.append("the verdict was taken back" if verdict == "none" else verdict)
+    if rating is not None:
+        said.append(f"rated {rating} of {RATING_MAX}" if rating else "the rating was taken back")
+    return f"{' and '.join(said)}{_by(data)}"
+
+
 def _lane(data: Fields) -> str:
     kind, _, name = data["lane"].partition("/")
     called = {"backend": f"ComfyUI {name}", "store": f"the store {name}", "user": f"the user {name}"}
@@ -277,12 +326,39 @@ def _sources_fixed(data: Fields) -> str:
     return f"the {_count(count, 'image')} that it is made from {'is' if count == 1 else 'are'} there"
 
 
+def _backend_added(data: Fields) -> str:
+    ttl = f", for {data['ttl_s']} s unless it is added again" if data.get("ttl_s") else ""
+    return f"ComfyUI {data['name']} at {data['url']} was added by {data['by']}{ttl}"
+
+
+_BACKEND_ENDED: Final = {
+    "expired": "ended, because it was not added again in time",
+    "not_allowed": "is used no more: [backends] allowed does not name its address",
+    "configured": "is used as the configuration has it",
+}
+
+
+def _backend_removed(data: Fields) -> str:
+    return f"ComfyUI {data['name']} {_BACKEND_ENDED.get(data['reason']) or f'was removed{_by(data)}'}"
+
+
+_WEBHOOK_PAUSED: Final = {
+    "gone": "stopped: its endpoint answered 410 (Gone)",
+    "dead": "stopped: its endpoint took nothing for five days",
+}
+
+
+def _webhook_paused(data: Fields) -> str:
+    return f"the webhook {data['name']} {_WEBHOOK_PAUSED.get(data['reason']) or f'was paused{_by(data)}'}"
+
+
 WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "series_opened": _series_opened,
     "series_raised": _series_raised,
     "batch_requested": _batch_requested,
     "batch_held": _batch_held,
     "batch_resumed": lambda data: f"the batch continues{f', resumed{_by(data)}' if _by(data) else ''}",
+    "batch_prioritized": lambda data: f"the priority is {wire.PRIORITIES[data['priority']]} now, set{_by(data)}",
     "batch_cancelled": lambda data: f"the batch was cancelled by {data['by']}",
     "batch_settled": _batch_settled,
     "batch_reopened": _batch_reopened,
@@ -296,6 +372,8 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "prompt_failed": _prompt_failed,
     "prompt_lost": _prompt_lost,
     "prompt_removed": _prompt_removed,
+    "prompt_moved": _prompt_moved,
+    "stray_ended": _stray_ended,
     "image_kept": _image_kept,
     "upload_started": lambda data: f"attempt {data['attempt']} to store it in {data['store']}",
     "image_uploaded": _image_uploaded,
@@ -310,6 +388,7 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "blob_erased": lambda data: f"{_count(len(data['digests']), 'text')} erased by {data['by']}",
     "image_deleted": _image_deleted,
     "image_left": lambda data: f"what {data['store']} has under this name is not deleted ({data['code']})",
+    "image_reviewed": _image_reviewed,
     "lane_paused": _lane_paused,
     "lane_resumed": _lane_resumed,
     "ledger_restored": _ledger_restored,
@@ -319,5 +398,11 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "input_erased": lambda data: f"nothing needs the input file any more, it is removed ({data['reason']})",
     "input_removed": _input_removed,
     "sources_fixed": _sources_fixed,
+    "backend_added": _backend_added,
+    "backend_removed": _backend_removed,
+    "webhook_added": lambda data: f"the webhook {data['name']} to {data['url']} was added by {data['by']}",
+    "webhook_removed": lambda data: f"the webhook {data['name']} was removed by {data['by']}",
+    "webhook_paused": _webhook_paused,
+    "webhook_resumed": lambda data: f"the webhook {data['name']} was resumed by {data['by']}",
 }
 """The sentence of each kind, from the fields of the event. An error text of ComfyUI or a store follows it."""

@@ -181,7 +181,9 @@ def _folded(class_type: str) -> str:
 
 def printable(text: str, chars_max: int = 64) -> str:
     """A foreign text, cut off and without characters that would break a line or control a terminal."""
-    shown = "".join(sign if sign.isprintable() else "?" for sign in text[:chars_max])
+    shown = text[:chars_max]
+    if not shown.isprintable():
+        shown = "".join(sign if sign.isprintable() else "?" for sign in shown)
     return f"{shown}…" if len(text) > chars_max else shown
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from comfyledger.core.commands import (
@@ -14,6 +16,7 @@ from comfyledger.core.commands import (
     ReleaseBatch,
     ResumeLane,
     SeriesFound,
+    SetPriority,
     SubmitBatch,
 )
 from comfyledger.core.decide.inputs import check_inputs
@@ -21,6 +24,7 @@ from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import (
     BatchCancelled,
     BatchHeld,
+    BatchPrioritized,
     BatchRequested,
     BatchResumed,
     ImageCancelled,
@@ -58,7 +62,7 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
     unknown = _opened(draft, command, command.series)
     if unknown is not None:
         return unknown
-    images = _named(draft, command)
+    images = images_named(command, {one.key: draft.state.the_series(one.key).next for one in command.series})
     template = draft.state.template(command.template.key)
     recorded = draft.emit(
         BatchRequested(
@@ -87,6 +91,8 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             origin=command.origin,
             needs=command.needs,
             backend=command.backend,
+            webhook=command.webhook,
+            webhook_url=command.webhook_url,
         )
     )
     return Accepted(command.batch_id, recorded.position, images, repeated=False, media=command.media)
@@ -138,9 +144,12 @@ def conflict(request_id: str) -> Refused:
     )
 
 
-def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:
-    """The images in their order. They take turns among the outputs, and each gets the next number of its series."""
-    following = {series.key: draft.state.the_series(series.key).next for series in command.series}
+def images_named(command: SubmitBatch, next_numbers: Mapping[str, int]) -> tuple[ImageNamed, ...]:
+    """The images in their order. They take turns among the outputs, and each gets the next number of its series.
+
+    `next_numbers`: by the key of the series. Raises Refused(quantity_out_of_range).
+    """
+    following = dict(next_numbers)
     named = []
     for prompt in command.prompts:
         for index in prompt.images:
@@ -278,6 +287,18 @@ def release_batch(draft: Draft, command: ReleaseBatch) -> Changed:
     if not batch.held:
         raise Refused("nothing_to_do", "The batch is not held.", hint="See `comfyledger status`.")
     draft.emit(BatchResumed(batch.batch_id, by=command.label))
+    return Changed(batch.pending)
+
+
+def set_priority(draft: Draft, command: SetPriority) -> Changed:
+    """The same priority again changes nothing and is no error."""
+    batch = batch_or_refuse(draft, command.batch_id)
+    if batch.settled:
+        hint = "A batch that `retry` opens again can be given another priority."
+        raise Refused("nothing_to_do", "The batch is settled; nothing of it waits.", hint=hint)
+    if batch.priority == command.priority:
+        return Changed(0)
+    draft.emit(BatchPrioritized(batch.batch_id, command.priority, by=command.label))
     return Changed(batch.pending)
 
 

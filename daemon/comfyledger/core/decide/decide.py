@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.core.commands import (
+    AddBackend,
     AddInput,
+    AddWebhook,
     CancelBatch,
     Command,
     DropCopies,
@@ -23,14 +25,21 @@ from comfyledger.core.commands import (
     OpenSeries,
     OweStore,
     PauseLane,
+    PauseWebhook,
     RaiseSeries,
     ReleaseBatch,
+    RemoveBackend,
+    RemoveWebhook,
     RenumberImages,
     RestoreLedger,
     ResumeLane,
+    ResumeWebhook,
     RetryBatch,
+    ReviewImages,
+    SetPriority,
     SubmitBatch,
 )
+from comfyledger.core.decide.backends import add_backend, remove_backend
 from comfyledger.core.decide.commands import (
     cancel_batch,
     drop_store,
@@ -40,6 +49,7 @@ from comfyledger.core.decide.commands import (
     raise_series,
     release_batch,
     resume_lane,
+    set_priority,
     submit_batch,
 )
 from comfyledger.core.decide.forget import forget
@@ -48,7 +58,10 @@ from comfyledger.core.decide.recorder import Decision, Draft, Policy
 from comfyledger.core.decide.recovery import owe_store, renumber_images, restore_ledger
 from comfyledger.core.decide.reports import decide_report
 from comfyledger.core.decide.retry import retry_batch
+from comfyledger.core.decide.reviews import review_images
+from comfyledger.core.decide.webhooks import add_webhook, pause_webhook, remove_webhook, resume_webhook
 from comfyledger.core.keys import (
+    BackendKey,
     BatchInputs,
     BatchKey,
     BatchTexts,
@@ -57,13 +70,17 @@ from comfyledger.core.keys import (
     InputUses,
     Key,
     LaneKey,
+    PresentBackends,
+    PresentWebhooks,
     RequestKey,
     SeriesKey,
     TemplateKey,
+    WebhookKey,
     whole_batch,
     whole_prompt,
 )
 from comfyledger.core.reports import (
+    BackendEnded,
     ImageIsLost,
     ImageReport,
     InputReport,
@@ -78,9 +95,12 @@ from comfyledger.core.reports import (
     SourceEnded,
     SourceReport,
     SourcesFound,
+    SubmitIntended,
+    WebhookEnded,
+    WebhookProgressed,
 )
 from comfyledger.core.rows import UNOPENED, Slice
-from comfyledger.core.values import ImageAt, store_lane
+from comfyledger.core.values import ImageAt, backend_lane, store_lane
 
 Message = Command[Any] | Report
 
@@ -89,26 +109,50 @@ __all__: Final = ["Decision", "Message", "Policy", "decide", "needs"]
 
 def needs(message: Message) -> tuple[Key, ...]:
     """The keys of the rows that `decide` and the events that it makes need."""
+    match message:  # what comes for each batch and image is looked for first
+        case SubmitBatch():
+            return _of_submit(message)
+        case PromptReport() | ImageReport():
+            return _needs_of_report(message)
+        case _:
+            return _needs_of_rare(message)
+
+
+def _needs_of_rare(message: Message) -> tuple[Key, ...]:
     match message:
         case AddInput() | ForgetInput() | InputReport():
             return _of_input(message)
         case DropCopies(sha256s=sha256s):
             return tuple(map(InputKey, sha256s))
+        case AddBackend(name=name):
+            return (PresentBackends(), BackendKey(name))
+        case RemoveBackend(name=name):
+            return (BackendKey(name), LaneKey(backend_lane(name)))
+        case BackendEnded(name=name):
+            return (BackendKey(name),)
+        case AddWebhook(name=name):
+            return (PresentWebhooks(), WebhookKey(name))
+        case RemoveWebhook(name=name) | PauseWebhook(name=name) | ResumeWebhook(name=name) | WebhookEnded(name=name):
+            return (WebhookKey(name),)
+        case WebhookProgressed():
+            return ()
         case Command():
             return _needs_of_command(message)
         case _:
             return _needs_of_report(message)
 
 
+def _of_submit(command: SubmitBatch) -> tuple[Key, ...]:
+    return (
+        RequestKey(command.label, command.request_id),
+        *_series(*[one.key for one in command.series]),
+        TemplateKey(command.template.key),
+        *[InputKey(load.sha256) for one in command.prompts for load in one.loads if load.source is None],
+    )
+
+
 def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
     match command:
-        case SubmitBatch(label=label, request_id=request_id, series=series, template=template):
-            return (
-                RequestKey(label, request_id),
-                *_series(*(one.key for one in series)),
-                TemplateKey(template.key),
-                *(InputKey(load.sha256) for one in command.prompts for load in one.loads if load.source is None),
-            )
         case OpenSeries() | RaiseSeries() | RestoreLedger():
             return _series(*_keys_of(command))
         case DropStore(store=store, batch_ids=batch_ids):
@@ -117,9 +161,11 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
             return _some(batch_id, images)
         case RenumberImages(batch_id=batch_id, series=series, images=images):
             return (*map(SeriesKey, series), *_some(batch_id, images))
+        case ReviewImages(batches=batches):
+            return tuple(key for one in batches for key in _some(one.batch_id, one.images))
         case PauseLane(lane=lane) | ResumeLane(lane=lane):
             return (LaneKey(lane),)
-        case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
+        case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id) | SetPriority(batch_id=batch_id):
             return (BatchKey(batch_id),)
         case RetryBatch(batch_id=batch_id, series=series, also=also, sources=sources):
             every = (batch_id, *(one.batch_id for one in also), *(one.batch_id for one in sources))
@@ -144,6 +190,8 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
             return (BatchKey(batch_id), ImageKey(batch_id, image))
         case PromptWasRefused(batch_id=batch_id):
             return whole_batch(batch_id)
+        case SubmitIntended(backend=backend):
+            return (*_of_prompt(report.batch_id, report.prompt), LaneKey(backend_lane(backend)))
         case PromptReport(batch_id=batch_id, prompt=prompt):
             return _of_prompt(batch_id, prompt)
         case _:
@@ -215,11 +263,19 @@ _COMMANDS: Final[dict[type[Command[Any]], Callable[[Draft, Any], msgspec.Struct]
     RenumberImages: renumber_images,
     CancelBatch: cancel_batch,
     RetryBatch: retry_batch,
+    ReviewImages: review_images,
     Forget: forget,
     AddInput: add_input,
     ForgetInput: forget_input,
+    AddBackend: add_backend,
+    RemoveBackend: remove_backend,
+    AddWebhook: add_webhook,
+    RemoveWebhook: remove_webhook,
+    PauseWebhook: pause_webhook,
+    ResumeWebhook: resume_webhook,
     HoldBatch: hold_batch,
     ReleaseBatch: release_batch,
+    SetPriority: set_priority,
     PauseLane: pause_lane,
     ResumeLane: resume_lane,
 }

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.decide.recorder import Draft, Policy
+from comfyledger.core.decide.strays import UNREACHABLE, left_behind, stray_report
 from comfyledger.core.events import (
     BatchHeld,
     FilesWaiting,
@@ -33,6 +34,7 @@ from comfyledger.core.reports import (
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
+    PromptIsLeft,
     PromptReport,
     PromptWasAccepted,
     PromptWasInterrupted,
@@ -41,7 +43,7 @@ from comfyledger.core.reports import (
 )
 from comfyledger.core.results import Taken, Wanted
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
-from comfyledger.core.values import Blob, prompt_uuid
+from comfyledger.core.values import Blob, backend_lane, prompt_uuid
 
 _AT_COMFYUI: Final = frozenset({"submitting", "accepted", "cancelling"})
 _FITS: Final[dict[type[PromptReport], frozenset[str]]] = {
@@ -53,6 +55,7 @@ _FITS: Final[dict[type[PromptReport], frozenset[str]]] = {
     PromptHasFailed: _AT_COMFYUI | {"finished"},
     PromptWasInterrupted: _AT_COMFYUI,
     PromptIsGone: _AT_COMFYUI,
+    PromptIsLeft: _AT_COMFYUI | {"finished"},
     FilesKept: frozenset({"finished"}),
     FilesLaidBy: frozenset({"finished"}),
 }
@@ -60,6 +63,8 @@ _FITS: Final[dict[type[PromptReport], frozenset[str]]] = {
 
 def prompt_report(draft: Draft, report: PromptReport, policy: Policy) -> msgspec.Struct | None:
     prompt = draft.state.prompt(report.batch_id, report.prompt)
+    if prompt is not None and (stray := prompt.stray(report.attempt)) is not None:
+        return stray_report(draft, prompt, stray, report) or _nothing(report)
     if prompt is None or not _fits(prompt, report):
         return _nothing(report)
     match report:
@@ -71,6 +76,12 @@ def prompt_report(draft: Draft, report: PromptReport, policy: Policy) -> msgspec
             return _files_kept(draft, prompt, report, policy)
         case FilesLaidBy():
             return _files_laid_by(draft, prompt, report)
+        case PromptIsLeft() if prompt.state == "cancelling":
+            if report.reason in UNREACHABLE:  # nobody can be asked to stop it, and nobody wants its files
+                _taken_out(draft, prompt, "removed")
+            return Wanted(go=False)
+        case PromptIsLeft():
+            return left_behind(draft, prompt, report, policy)
         case _:
             _prompt_news(draft, prompt, report, policy)
             return None
@@ -98,13 +109,13 @@ def _fits(prompt: PromptRow, report: PromptReport) -> bool:
     if prompt.state not in _FITS[type(report)]:
         return False
     begins = isinstance(report, SubmitIntended | PromptDoesNotFit) and prompt.state == "queued"
-    return report.attempt == prompt.attempt + (1 if begins else 0)
+    return report.attempt == (prompt.next_attempt if begins else prompt.attempt)
 
 
 def _nothing(report: PromptReport) -> msgspec.Struct | None:
     """The answer to a report that fits nothing, where a worker waits for one."""
     match report:
-        case SubmitIntended() | PromptHasFinished():
+        case SubmitIntended() | PromptHasFinished() | PromptIsLeft():
             return Wanted(go=False)
         case FilesKept() | FilesLaidBy():
             return Taken(())
@@ -123,24 +134,25 @@ def _may_fail_again(prompt: PromptRow, policy: Policy) -> bool:
 
 def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) -> Wanted:
     batch = draft.state.batch(report.batch_id)
-    if batch is None or not _may_begin(batch, prompt, report.backend):
+    if batch is None or not _may_begin(draft, batch, prompt, report.backend):
         return Wanted(go=False)
     if prompt.state == "queued":
         wire_id = prompt_uuid(report.batch_id, report.prompt, report.attempt)
         about = (report.batch_id, report.prompt, report.attempt, wire_id, report.backend)
         over = bool(prompt.waiting) and not awaits_choice(draft, prompt)
         seen = (report.version, report.left_out)
-        draft.emit(PromptSubmitting(*about, _asked_for(draft, prompt), over, *seen))
+        draft.emit(PromptSubmitting(*about, _asked_for(draft, prompt), over, *seen, report.server))
     return Wanted(go=True, attempt=report.attempt)
 
 
-def _may_begin(batch: BatchRow, prompt: PromptRow, backend: str) -> bool:
-    """Whether an attempt may go to a backend: a new one unless the batch is held or a source is lacking, one that was
-    begun where it was.
+def _may_begin(draft: Draft, batch: BatchRow, prompt: PromptRow, backend: str) -> bool:
+    """Whether an attempt may go to a backend: one that was begun where it was; a new one unless the batch is held, a
+    source is lacking, or a person has paused the backend meanwhile.
     """
-    if prompt.state == "queued":
-        return not batch.held and not prompt.lacks_sources and batch.backend in {"", backend}
-    return prompt.backend == backend
+    if prompt.state != "queued":
+        return prompt.backend == backend
+    is_paused = draft.state.lane(backend_lane(backend)).person
+    return not batch.held and not prompt.lacks_sources and not is_paused and batch.backend in {"", backend}
 
 
 def awaits_choice(draft: Draft, prompt: PromptRow) -> bool:

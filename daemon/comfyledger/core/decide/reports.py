@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import msgspec
 
+from comfyledger.core.decide.backends import backend_ended
 from comfyledger.core.decide.forget import deletion_report
 from comfyledger.core.decide.inputs import input_report
 from comfyledger.core.decide.prompts import prompt_report
 from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.decide.recovery import image_lost
 from comfyledger.core.decide.sources import source_report
+from comfyledger.core.decide.webhooks import webhook_report
 from comfyledger.core.events import (
     ImageParked,
     ImageUploaded,
@@ -20,6 +22,7 @@ from comfyledger.core.events import (
     UploadStarted,
 )
 from comfyledger.core.reports import (
+    BackendEnded,
     DeletionReport,
     ImageIsLost,
     ImageReport,
@@ -33,6 +36,7 @@ from comfyledger.core.reports import (
     UploadDone,
     UploadIntended,
     UploadRefused,
+    WebhookReport,
 )
 from comfyledger.core.results import SeriesNext, Wanted
 from comfyledger.core.rows import ImageRow, Upload
@@ -58,10 +62,20 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
         case LaneStuck() | LaneWorks():
             _lane_report(draft, report)
             return None
+        case BackendEnded() | WebhookReport():
+            _place_report(draft, report)
+            return None
         case SeriesAnswered():
             return _series_answered(draft, report)
         case _:
             raise TypeError(f"no decision for {type(report).__name__}")
+
+
+def _place_report(draft: Draft, report: BackendEnded | WebhookReport) -> None:
+    if isinstance(report, BackendEnded):
+        backend_ended(draft, report)
+    else:
+        webhook_report(draft, report)
 
 
 def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:

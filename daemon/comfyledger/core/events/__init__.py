@@ -7,10 +7,17 @@ rows an event changes, so that a fold of the log and the daemon load the same sl
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
+from comfyledger.core.events.backends import (
+    BackendAdded as BackendAdded,
+)
+from comfyledger.core.events.backends import (
+    BackendRemoved as BackendRemoved,
+)
 from comfyledger.core.events.event import (
     Event as Event,
 )
@@ -63,6 +70,9 @@ from comfyledger.core.events.rendered import (
     PromptLost as PromptLost,
 )
 from comfyledger.core.events.rendered import (
+    PromptMoved as PromptMoved,
+)
+from comfyledger.core.events.rendered import (
     PromptRefused as PromptRefused,
 )
 from comfyledger.core.events.rendered import (
@@ -71,11 +81,17 @@ from comfyledger.core.events.rendered import (
 from comfyledger.core.events.rendered import (
     PromptSubmitting as PromptSubmitting,
 )
+from comfyledger.core.events.rendered import (
+    StrayEnded as StrayEnded,
+)
 from comfyledger.core.events.requested import (
     BatchCancelled as BatchCancelled,
 )
 from comfyledger.core.events.requested import (
     BatchHeld as BatchHeld,
+)
+from comfyledger.core.events.requested import (
+    BatchPrioritized as BatchPrioritized,
 )
 from comfyledger.core.events.requested import (
     BatchReopened as BatchReopened,
@@ -94,6 +110,9 @@ from comfyledger.core.events.requested import (
 )
 from comfyledger.core.events.requested import (
     SeriesRaised as SeriesRaised,
+)
+from comfyledger.core.events.reviews import (
+    ImageReviewed as ImageReviewed,
 )
 from comfyledger.core.events.stored import (
     BlobErased as BlobErased,
@@ -136,6 +155,18 @@ from comfyledger.core.events.stored import (
 )
 from comfyledger.core.events.stored import (
     UploadStarted as UploadStarted,
+)
+from comfyledger.core.events.webhooks import (
+    WebhookAdded as WebhookAdded,
+)
+from comfyledger.core.events.webhooks import (
+    WebhookPaused as WebhookPaused,
+)
+from comfyledger.core.events.webhooks import (
+    WebhookRemoved as WebhookRemoved,
+)
+from comfyledger.core.events.webhooks import (
+    WebhookResumed as WebhookResumed,
 )
 
 KINDS: Final[dict[str, type[Event]]] = {
@@ -180,6 +211,16 @@ KINDS: Final[dict[str, type[Event]]] = {
     "input_erased": InputErased,
     "input_removed": InputRemoved,
     "sources_fixed": SourcesFixed,
+    "prompt_moved": PromptMoved,
+    "stray_ended": StrayEnded,
+    "backend_added": BackendAdded,
+    "backend_removed": BackendRemoved,
+    "webhook_added": WebhookAdded,
+    "webhook_removed": WebhookRemoved,
+    "webhook_paused": WebhookPaused,
+    "webhook_resumed": WebhookResumed,
+    "batch_prioritized": BatchPrioritized,
+    "image_reviewed": ImageReviewed,
 }
 """Every kind of event with its type. The names are written into ledgers and never change."""
 
@@ -197,17 +238,22 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     event: Event
 
 
+_STREAMS: Final[dict[type[Event], Callable[[Any], str]]] = {
+    **dict.fromkeys((SeriesOpened, SeriesRaised), lambda event: f"series/{event.series}"),
+    **dict.fromkeys((LanePaused, LaneResumed), lambda event: f"lane/{event.lane}"),
+    **dict.fromkeys(
+        (InputAdded, InputSent, InputForgotten, InputErased, InputRemoved), lambda event: f"input/{event.sha256}"
+    ),
+    **dict.fromkeys((BackendAdded, BackendRemoved), lambda event: f"backend/{event.name}"),
+    **dict.fromkeys(
+        (WebhookAdded, WebhookRemoved, WebhookPaused, WebhookResumed), lambda event: f"webhook/{event.name}"
+    ),
+    LedgerRestored: lambda event: "ledger",
+}
+"""By type, of the events that belong to no batch."""
+
+
 def stream_of(event: Event) -> str:
-    """The stream that an event belongs to: its batch, its series, its lane, its input, else `ledger`."""
-    match event:
-        case SeriesOpened() | SeriesRaised():
-            return f"series/{event.series}"
-        case LanePaused() | LaneResumed():
-            return f"lane/{event.lane}"
-        case LedgerRestored():
-            return "ledger"
-        case InputAdded() | InputSent() | InputForgotten() | InputErased() | InputRemoved():
-            return f"input/{event.sha256}"
-        case _:
-            batch_id: str = event.batch_id  # type: ignore[attr-defined]
-            return batch_id
+    """The stream that an event belongs to: its batch, series, lane, input, backend or webhook, else `ledger`."""
+    stream = _STREAMS.get(type(event))
+    return event.batch_id if stream is None else stream(event)  # type: ignore[attr-defined]

@@ -58,3 +58,7 @@ PromptIndexes = Annotated[tuple[int, ...], Meta(description="The prompts that th
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The root of all events."""
+
+    def __bytes__(self) -> bytes:
+        """The event as JSON, as the log has it."""
+        return msgspec.json.encode(self)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from comfyledger.core.events.event import Attempt, BatchId, By, Event, FileGiven, FolderGiven, PromptIndex, Words
-from comfyledger.core.values import OutputFile, OutputPlace, Pinned, Take
+from comfyledger.core.values import MoveReason, OutputFile, OutputPlace, Pinned, StrayOutcome, Take
 
 
 class PromptSubmitting(Event, frozen=True):
@@ -48,6 +48,14 @@ class PromptSubmitting(Event, frozen=True):
             examples=[["12"]],
         ),
     ] = None
+    server: Annotated[
+        str,
+        Meta(
+            description="Which server this ComfyUI is: host, port and the path if it has one; empty if that was not "
+            "recorded.",
+            examples=["127.0.0.1:8188"],
+        ),
+    ] = ""
 
 
 class PromptAccepted(Event, frozen=True):
@@ -215,3 +223,49 @@ class PromptRemoved(Event, frozen=True):
         Literal["cancel", "foreign"],
         Meta(description="Who removed it: `cancel` (the daemon cancelled it) or `foreign` (a person did, at ComfyUI)."),
     ]
+
+
+class PromptMoved(Event, frozen=True):
+    """The attempt is left behind at its ComfyUI, and another one is owed, which any ComfyUI may get. What was left
+    behind is a stray: once its ComfyUI answers, it is removed there, or used if it has finished first."""
+
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    backend: Annotated[str, Meta(description="The ComfyUI that it was left at.", examples=["main"])]
+    reason: Annotated[
+        MoveReason,
+        Meta(
+            description="Why: `away` (this ComfyUI did not work for `move_after_s`), `person` (somebody moved its "
+            "prompts), `removed` (it is not configured any more), `replaced` (another server has its name) or "
+            "`overtaken` (an earlier attempt has finished first)."
+        ),
+    ]
+    running: Annotated[
+        bool,
+        Meta(
+            description="Whether it was running when this ComfyUI went away, which is a strike: from then on the "
+            "prompt runs alone, and does not move by itself again."
+        ),
+    ] = False
+
+
+class StrayEnded(Event, frozen=True):
+    """What became of an attempt that was left behind."""
+
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    backend: Annotated[str, Meta(description="The ComfyUI that it was left at.", examples=["main"])]
+    outcome: Annotated[
+        StrayOutcome,
+        Meta(
+            description="`used` (it finished first, and its files are used), `late` (it finished, and nobody wanted "
+            "its files any more), `gone` (it is not there any more) or `given_up` (nobody can be asked: its "
+            "ComfyUI is not used any more, and may still be rendering it)."
+        ),
+    ]
+    files: Annotated[
+        tuple[OutputFile, ...],
+        Meta(description="The files that are used, as in `prompt_finished`; empty if none are."),
+    ] = ()

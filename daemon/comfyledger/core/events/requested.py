@@ -125,6 +125,16 @@ class BatchRequested(Event, frozen=True):
         str,
         Meta(description="The only ComfyUI that may render it; empty if any may.", examples=["big"]),
     ] = ""
+    webhook: Annotated[
+        str, Meta(description="The webhook that the request names; empty if it names none.", examples=["apps"])
+    ] = ""
+    webhook_url: Annotated[
+        str,
+        Meta(
+            description="The address that the request gives for this webhook; empty for the webhook's own.",
+            examples=["https://app.example/hooks/order-1001"],
+        ),
+    ] = ""
 
 
 class BatchHeld(Event, frozen=True):
@@ -154,6 +164,15 @@ class BatchResumed(Event, frozen=True):
 
     batch_id: BatchId
     by: CausedBy = ""
+
+
+class BatchPrioritized(Event, frozen=True):
+    """A client made a batch more or less urgent. Prompts that wait change their place; prompts that are at ComfyUI
+    already stay there."""
+
+    batch_id: BatchId
+    priority: Annotated[int, Meta(description="How urgent it is now: 0 high, 1 normal, 2 low.", examples=[0])]
+    by: By
 
 
 class BatchCancelled(Event, frozen=True):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from comfyledger.core.events import (
     BatchCancelled,
     BatchHeld,
+    BatchPrioritized,
     BatchReopened,
     BatchRequested,
     BatchResumed,
@@ -28,6 +29,7 @@ from comfyledger.core.rows import (
     Slice,
     Upload,
 )
+from comfyledger.core.values import OutputNamed, output_nodes
 
 
 def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> tuple[Row, ...]:
@@ -54,9 +56,10 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         loads_files=any(prompt.loads for prompt in event.prompts),
         needs=event.needs,
         backend=event.backend,
+        outputs=() if _has_one_usual_output(event) else event.outputs,
+        webhook=event.webhook,
+        webhook_url=event.webhook_url,
     )
-    if batch.every_output != event.outputs:
-        batch = replace(batch, outputs=event.outputs)
     uploads = tuple(Upload(store.name) for store in event.stores)
     images = (
         ImageRow(
@@ -87,10 +90,15 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         for prompt in event.prompts
     )
     request = RequestRow(event.label, event.request_id, event.request_digest, event.batch_id)
-    return (*_series_used(state, event), request, batch, *images, *prompts)
+    return (*series_used(state, event), request, batch, *images, *prompts)
 
 
-def _series_used(state: Slice, event: BatchRequested) -> tuple[Row, ...]:
+def _has_one_usual_output(event: BatchRequested) -> bool:
+    """Whether its outputs are those of a row that names none: see `BatchRow.every_output`."""
+    return event.outputs == (OutputNamed(output_nodes(event.plan)[0], "image", event.series),)
+
+
+def series_used(state: Slice, event: BatchRequested) -> tuple[Row, ...]:
     """Each series of the batch, with the number after the highest that it gave here."""
     last = {event.outputs[image.output - 1].series: image for image in event.images}
     rows = ((key, state.series(key), image) for key, image in last.items())
@@ -98,7 +106,8 @@ def _series_used(state: Slice, event: BatchRequested) -> tuple[Row, ...]:
 
 
 def batch_changed(
-    state: Slice, event: BatchHeld | BatchResumed | BatchCancelled | BatchSettled | BatchReopened
+    state: Slice,
+    event: BatchHeld | BatchResumed | BatchPrioritized | BatchCancelled | BatchSettled | BatchReopened,
 ) -> tuple[Row, ...]:
     batch = state.the_batch(event.batch_id)
     match event:
@@ -106,6 +115,8 @@ def batch_changed(
             return (replace(batch, held=reason, held_words=words),)
         case BatchResumed():
             return (replace(batch, held="", held_words=None, failures=()),)
+        case BatchPrioritized(priority=priority):
+            return (replace(batch, priority=priority),)
         case BatchCancelled():
             return (replace(batch, cancelled=True, held="", held_words=None),)
         case BatchSettled():

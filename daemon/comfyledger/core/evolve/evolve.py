@@ -7,13 +7,16 @@ been decided: nothing is refused here, and nothing is looked up beyond the slice
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from msgspec.structs import replace
 
 from comfyledger.core.events import (
+    BackendAdded,
+    BackendRemoved,
     BatchCancelled,
     BatchHeld,
+    BatchPrioritized,
     BatchReopened,
     BatchRequested,
     BatchResumed,
@@ -32,6 +35,7 @@ from comfyledger.core.events import (
     ImageLost,
     ImageParked,
     ImageRenumbered,
+    ImageReviewed,
     ImageUploaded,
     InputAdded,
     InputErased,
@@ -45,6 +49,7 @@ from comfyledger.core.events import (
     PromptFailed,
     PromptFinished,
     PromptLost,
+    PromptMoved,
     PromptRefused,
     PromptRemoved,
     PromptSubmitting,
@@ -54,8 +59,10 @@ from comfyledger.core.events import (
     SourcesFixed,
     StoreDropped,
     StoreOwed,
+    StrayEnded,
     UploadStarted,
 )
+from comfyledger.core.evolve.backends import backend_changed
 from comfyledger.core.evolve.batches import batch_changed, batch_requested, images_ended
 from comfyledger.core.evolve.forgetting import forgetting
 from comfyledger.core.evolve.inputs import input_added, input_changed, sources_fixed
@@ -67,14 +74,19 @@ from comfyledger.core.evolve.prompts import (
     prompt_failed,
     prompt_finished,
     prompt_lost,
+    prompt_moved,
     prompt_refused,
     prompt_removed,
     prompt_submitting,
+    stray_ended,
 )
 from comfyledger.core.evolve.recovery import RecoveryEvent, recovered, touched_by
+from comfyledger.core.evolve.reviews import image_reviewed
 from comfyledger.core.evolve.transitions import moved
 from comfyledger.core.evolve.uploads import image_kept, image_parked, image_uploaded, store_dropped, upload_started
+from comfyledger.core.evolve.webhooks import WebhookEvent, webhook_changed
 from comfyledger.core.keys import (
+    BackendKey,
     BatchImages,
     BatchKey,
     ImageKey,
@@ -82,28 +94,32 @@ from comfyledger.core.keys import (
     Key,
     LaneKey,
     SeriesKey,
+    WebhookKey,
     whole_batch,
     whole_prompt,
 )
 from comfyledger.core.rows import UNOPENED, Row, SeriesRow, Slice
 
+_NAMED: Final = (LanePaused, LaneResumed, BackendAdded, BackendRemoved, *get_args(WebhookEvent))
+"""Events that touch one row, which has the name of what they are about."""
+
 
 def touches(event: Event) -> tuple[Key, ...]:
     """The keys of the rows that `evolve` needs for an event."""
+    if isinstance(event, _NAMED):
+        return (_key_of_name(event),)
     match event:
         case SeriesOpened() | SeriesRaised() | LedgerRestored() | BatchRequested():
             return tuple(SeriesKey(key) for key in _series_touched(event))
-        case LanePaused(lane=lane) | LaneResumed(lane=lane):
-            return (LaneKey(lane),)
         case InputAdded() | InputSent() | InputForgotten() | InputErased() | InputRemoved():
             return (InputKey(event.sha256),)
-        case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled() | BlobErased():
+        case BatchHeld() | BatchResumed() | BatchPrioritized() | BatchSettled() | BatchCancelled() | BlobErased():
             return (BatchKey(event.batch_id),)
         case BatchReopened(batch_id=batch_id):
             return whole_batch(batch_id)
         case StoreDropped(batch_id=batch_id):
             return (BatchKey(batch_id), BatchImages(batch_id))
-        case StoreOwed() | ImageLost() | ImageRenumbered() | ImageAdded():
+        case StoreOwed() | ImageLost() | ImageRenumbered() | ImageAdded() | ImageReviewed():
             return touched_by(event)
         case UploadStarted() | ImageUploaded() | ImageParked() | ImageDeleted() | ImageLeft():
             return (BatchKey(event.batch_id), ImageKey(event.batch_id, event.image))
@@ -113,6 +129,16 @@ def touches(event: Event) -> tuple[Key, ...]:
         case _:
             batch_id, prompt = event.batch_id, event.prompt  # type: ignore[attr-defined]
             return (BatchKey(batch_id), *whole_prompt(batch_id, prompt))
+
+
+def _key_of_name(event: LanePaused | LaneResumed | BackendAdded | BackendRemoved | WebhookEvent) -> Key:
+    match event:
+        case LanePaused() | LaneResumed():
+            return LaneKey(event.lane)
+        case BackendAdded() | BackendRemoved():
+            return BackendKey(event.name)
+        case _:
+            return WebhookKey(event.name)
 
 
 def _series_touched(event: SeriesOpened | SeriesRaised | LedgerRestored | BatchRequested) -> Iterable[str]:
@@ -173,6 +199,8 @@ _CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
     PromptFailed: prompt_failed,
     PromptLost: prompt_lost,
     PromptRemoved: prompt_removed,
+    PromptMoved: prompt_moved,
+    StrayEnded: stray_ended,
     ImageKept: image_kept,
     UploadStarted: upload_started,
     ImageUploaded: image_uploaded,
@@ -181,6 +209,7 @@ _CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
     ImageCancelled: images_ended,
     BatchHeld: batch_changed,
     BatchResumed: batch_changed,
+    BatchPrioritized: batch_changed,
     BatchCancelled: batch_changed,
     BatchSettled: batch_changed,
     BatchReopened: batch_changed,
@@ -197,14 +226,18 @@ _CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
     InputErased: input_changed,
     InputRemoved: input_changed,
     SourcesFixed: sources_fixed,
+    BackendAdded: backend_changed,
+    BackendRemoved: backend_changed,
+    ImageReviewed: image_reviewed,
 }
-"""By type: a rebuild and an audit ask this for every event of months."""
+"""By type, because a match asks one type after the other, which takes longer than most changes."""
 
 _DATED: Final[dict[type[Event], Callable[[Slice, Any, Recorded], tuple[Row, ...]]]] = {
     BatchRequested: batch_requested,
     LanePaused: _lane,
     LaneResumed: _lane,
     InputAdded: input_added,
+    **dict.fromkeys(get_args(WebhookEvent), webhook_changed),
 }
 """Whose rows also say when or where in the log it was."""
 
@@ -214,3 +247,8 @@ def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
     event = recorded.event
     change = _CHANGES.get(type(event))
     return change(state, event) if change is not None else _DATED[type(event)](state, event, recorded)
+
+
+def undated(event_type: type[Event]) -> Callable[[Slice, Any], tuple[Row, ...]] | None:
+    """What `evolve` does for events of a type, for who folds many; None if their rows also say when that was."""
+    return _CHANGES.get(event_type)

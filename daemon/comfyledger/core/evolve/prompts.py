@@ -14,13 +14,15 @@ from comfyledger.core.events import (
     PromptFailed,
     PromptFinished,
     PromptLost,
+    PromptMoved,
     PromptRefused,
     PromptRemoved,
     PromptSubmitting,
+    StrayEnded,
 )
 from comfyledger.core.evolve.recovery import series_renumbered
 from comfyledger.core.evolve.transitions import moved, waits
-from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, PromptState, Row, Slice, Upload
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, PromptState, Row, Slice, Stray, Upload
 
 FAILING_ALIKE: Final = 3
 """A batch is held if this many first prompts all fail with one code."""
@@ -28,9 +30,19 @@ FAILING_ALIKE: Final = 3
 
 def prompt_submitting(state: Slice, event: PromptSubmitting) -> tuple[Row, ...]:
     prompt = state.the_prompt(event.batch_id, event.prompt)
-    begun = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id, backend=event.backend)
-    waiting = () if event.choice_over else prompt.waiting
-    return (replace(begun, files=(), outputs=event.outputs, waiting=waiting, left_out=event.left_out),)
+    begun = replace(
+        prompt,
+        backend=event.backend,
+        state="submitting",
+        attempt=event.attempt,
+        prompt_id=event.prompt_id,
+        files=(),
+        waiting=() if event.choice_over else prompt.waiting,
+        outputs=event.outputs,
+        left_out=event.left_out,
+        server=event.server,
+    )
+    return (begun,)
 
 
 def prompt_accepted(state: Slice, event: PromptAccepted) -> tuple[Row, ...]:
@@ -112,6 +124,26 @@ def prompt_lost(state: Slice, event: PromptLost) -> tuple[Row, ...]:
 def prompt_removed(state: Slice, event: PromptRemoved) -> tuple[Row, ...]:
     prompt = state.the_prompt(event.batch_id, event.prompt)
     return (replace(prompt, state="queued" if _wanted(state, prompt) else "done"),)
+
+
+def prompt_moved(state: Slice, event: PromptMoved) -> tuple[Row, ...]:
+    """A prompt that was running when its backend went away may be the reason, so that counts as a strike."""
+    prompt = state.the_prompt(event.batch_id, event.prompt)
+    left = Stray(prompt.attempt, prompt.backend, prompt.prompt_id, prompt.outputs, prompt.left_out, prompt.server)
+    queued = replace(prompt, state="queued", strikes=prompt.strikes + event.running, files=(), code="", words=None)
+    return (replace(queued, strays=(*prompt.strays, left)),)
+
+
+def stray_ended(state: Slice, event: StrayEnded) -> tuple[Row, ...]:
+    """If its files are used, it is the attempt of its prompt again. Its successors keep their numbers."""
+    prompt = state.the_prompt(event.batch_id, event.prompt)
+    left = tuple(one for one in prompt.strays if one.attempt != event.attempt)
+    if event.outcome != "used":
+        return (replace(prompt, strays=left),)
+    batch = state.the_batch(event.batch_id)
+    used = replace(prompt.as_attempt(event.attempt), begun=prompt.next_attempt - 1, strays=left)
+    finished = replace(used, state="finished", files=event.files, strikes=0, code="", words=None)
+    return (finished, replace(batch, succeeded=batch.succeeded + 1))
 
 
 def _wanted(state: Slice, prompt: PromptRow) -> bool:

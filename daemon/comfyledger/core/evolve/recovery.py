@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from comfyledger.core.events import ImageAdded, ImageLost, ImageRenumbered, StoreOwed
+from comfyledger.core.events import ImageAdded, ImageLost, ImageRenumbered, ImageReviewed, StoreOwed
 from comfyledger.core.evolve.transitions import renewed
 from comfyledger.core.keys import BatchKey, ImageKey, Key, SeriesKey, whole_prompt
 from comfyledger.core.rows import BatchRow, ImageRow, Row, SeriesRow, Slice, Upload
@@ -17,11 +17,11 @@ Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
 """The batch without its counts, the images as they are now, other rows."""
 
 
-def touched_by(event: RecoveryEvent | ImageAdded) -> tuple[Key, ...]:
+def touched_by(event: RecoveryEvent | ImageAdded | ImageReviewed) -> tuple[Key, ...]:
     """The keys of the rows that the event needs."""
     batch = BatchKey(event.batch_id)
     match event:
-        case StoreOwed(batch_id=batch_id, images=images):
+        case StoreOwed(batch_id=batch_id, images=images) | ImageReviewed(batch_id=batch_id, images=images):
             return (batch, *(ImageKey(batch_id, index) for index in images))
         case ImageLost(batch_id=batch_id, prompts=prompts):
             return (batch, *(key for prompt in prompts for key in whole_prompt(batch_id, prompt)))
@@ -65,13 +65,15 @@ def _owed(image: ImageRow, store: str) -> ImageRow:
 
 
 def _lost(image: ImageRow) -> ImageRow:
-    """The image as it was before it was kept. A store that was given up stays given up."""
+    """The image as it was before it was kept. A store that was given up stays given up. What a person thought of the
+    lost file is not said of the next one.
+    """
     uploads = tuple(
         upload if upload.state == "dropped" else Upload(upload.store, attempts=upload.attempts)
         for upload in image.uploads
     )
     unkept = replace(image, sha256="", md5="", size_bytes=0, width=0, height=0, extension="", attempt=0)
-    return replace(unkept, state="pending", uploads=uploads, code="", words=None)
+    return replace(unkept, state="pending", uploads=uploads, code="", words=None, verdict="", rating=0)
 
 
 def _renumbered(image: ImageRow, event: ImageRenumbered) -> ImageRow:

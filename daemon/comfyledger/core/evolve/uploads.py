@@ -5,12 +5,17 @@ An image is stored once every store that was not given up has it, and parked onc
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from comfyledger.core.events import ImageKept, ImageParked, ImageUploaded, StoreDropped, UploadStarted
 from comfyledger.core.evolve.forgetting import without_deletion
 from comfyledger.core.evolve.transitions import moved, waits
-from comfyledger.core.rows import ImageRow, Row, Slice, Upload
+from comfyledger.core.rows import ImageRow, Row, Slice, Upload, UploadState
+
+_OPEN: Final[frozenset[UploadState]] = frozenset(("owed", "uploading"))
+"""States of an upload that the image waits for."""
 
 
 def image_kept(state: Slice, event: ImageKept) -> tuple[Row, ...]:
@@ -18,17 +23,17 @@ def image_kept(state: Slice, event: ImageKept) -> tuple[Row, ...]:
     batch, image = state.the_batch(batch_id), state.the_image(batch_id, index)
     prompt = state.the_prompt(batch_id, event.prompt)
     after = _kept(image, event)
-    for other in prompt.images:
+    counted = moved(batch, (image,), after.state)
+    for other in reversed(prompt.images):  # from the end, because the first files are kept first
         if other != index and waits(state.image(batch_id, other)):
-            break
-    else:
-        prompt = replace(prompt, state="done", waiting=())
-    return (after, prompt, moved(batch, (image,), after.state))
+            return (after, counted)
+    return (after, replace(prompt, state="done", waiting=()), counted)
 
 
 def upload_started(state: Slice, event: UploadStarted) -> tuple[Row, ...]:
+    """An image that waits for a store stays as it is otherwise."""
     image = state.the_image(event.batch_id, event.image)
-    return _answered(state, image, Upload(event.store, "uploading", event.attempt))
+    return (replace(image, uploads=_with(image.uploads, Upload(event.store, "uploading", event.attempt))),)
 
 
 def image_uploaded(state: Slice, event: ImageUploaded) -> tuple[Row, ...]:
@@ -63,36 +68,46 @@ def _kept(image: ImageRow, event: ImageKept) -> ImageRow:
         code="",
         words=None,
     )
-    return _settled(kept)
+    return _settled(kept, kept.uploads)
 
 
 def _attempts(image: ImageRow, store: str) -> int:
-    upload = image.upload(store)
-    return upload.attempts if upload else 0
+    for upload in image.uploads:
+        if upload.store == store:
+            return upload.attempts
+    return 0
 
 
 def _with_upload(image: ImageRow, new: Upload) -> ImageRow:
     """The image after one store's answer: stored when all stores have it, parked when the last open one gave up."""
-    uploads = tuple([new if upload.store == new.store else upload for upload in image.uploads])
-    after = replace(image, uploads=uploads)
-    return after if image.is_forgotten else _settled(after)
+    uploads = _with(image.uploads, new)
+    return replace(image, uploads=uploads) if image.is_forgotten else _settled(image, uploads)
 
 
-def _settled(image: ImageRow) -> ImageRow:
-    """A kept image once no store is open: stored if all that were not given up have it, else parked."""
+def _with(uploads: tuple[Upload, ...], new: Upload) -> tuple[Upload, ...]:
+    if len(uploads) == 1 and uploads[0].store == new.store:
+        return (new,)
+    return tuple([new if upload.store == new.store else upload for upload in uploads])
+
+
+def _settled(image: ImageRow, uploads: tuple[Upload, ...]) -> ImageRow:
+    """A kept image with its uploads. Once no store is open: stored if all that were not given up have it, else
+    parked.
+    """
     parked = None
     left = False
-    for upload in image.uploads:
-        if upload.state in {"owed", "uploading"}:
-            return image
-        left = left or upload.state != "dropped"
-        if parked is None and upload.state == "parked":
+    for upload in uploads:
+        state = upload.state
+        if state in _OPEN:
+            return image if uploads is image.uploads else replace(image, uploads=uploads)
+        left = left or state != "dropped"
+        if parked is None and state == "parked":
             parked = upload
     if parked is not None:
-        return replace(image, state="parked", code=parked.code, words=parked.words)
-    if image.uploads and not left:
-        return replace(image, state="parked", code="store_dropped", words=None)
-    return replace(image, state="stored", code="", words=None)
+        return replace(image, state="parked", uploads=uploads, code=parked.code, words=parked.words)
+    if uploads and not left:
+        return replace(image, state="parked", uploads=uploads, code="store_dropped", words=None)
+    return replace(image, state="stored", uploads=uploads, code="", words=None)
 
 
 def store_dropped(state: Slice, event: StoreDropped) -> tuple[Row, ...]:
@@ -113,5 +128,6 @@ def _given_up(image: ImageRow, store: str) -> ImageRow:
     uploads = tuple(
         Upload(store, "dropped", upload.attempts) if upload.store == store else upload for upload in image.uploads
     )
-    after = replace(image, uploads=uploads)
-    return _settled(after) if image.state in {"kept", "parked"} and not image.awaits_choice else after
+    if image.state in {"kept", "parked"} and not image.awaits_choice:
+        return _settled(image, uploads)
+    return replace(image, uploads=uploads)

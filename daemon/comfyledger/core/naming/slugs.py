@@ -185,7 +185,7 @@ _ASCII_OF: Final = {ord(pair[0]): pair[2:] for pair in _LETTERS.split()}
 
 def fold(text: str) -> str:
     """What two names have in common when a disk or a person may take them for the same: NFC, casefold, NFC."""
-    return normalize("NFC", normalize("NFC", text).casefold())
+    return text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).casefold())
 
 
 def portable(typed: str) -> str:

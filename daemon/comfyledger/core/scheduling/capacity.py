@@ -33,6 +33,10 @@ class Limits(msgspec.Struct, frozen=True):
     queue_depths: Mapping[str, int] = msgspec.field(default_factory=lambda: {"main": 0})
     tags: Mapping[str, frozenset[str]] = {}
     """Of backends that have any."""
+    no_secrets: frozenset[str] = frozenset()
+    """Backends that get nothing with a secret in it."""
+    move_after_ms: Mapping[str, int] = {}
+    """By backend: how long its lane may be in trouble until the prompts that it has go to others. 0: for ever."""
     fetches_max: int = 4
     fetches_user_max: int = 1_000_000
     """Of one user among them: slow files of one user never take every place."""
@@ -45,6 +49,8 @@ class Limits(msgspec.Struct, frozen=True):
     priority_age_ms: int = 600_000
     model_quantum_ms: int = 100_000
     """So long a backend stays with the models that it has loaded, while prompts wait for them."""
+    wanted_wait_ms: int = 60_000
+    """As many backends are wanted as finish within this time what waits."""
 
     @property
     def every_tag(self) -> dict[str, frozenset[str]]:
@@ -79,6 +85,10 @@ class Calls:
     def withdraw(self, key: EffectKey) -> None:
         """An effect that waited need not start."""
         self._waiting.pop(key, None)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._waiting and not self.running
 
     @property
     def has_next(self) -> bool:

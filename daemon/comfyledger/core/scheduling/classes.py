@@ -6,6 +6,7 @@ does not tell what it has loaded.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -47,6 +48,8 @@ class Classes:
         """By the backends that they may go to."""
         self.serves: dict[str, Serves] = {}
         """By backend; also of those that do not work now."""
+        self.changes: Counter[str] = Counter()
+        """How often each backend came to serve another key."""
         self._working: frozenset[str] = frozenset()
         self._servers: dict[str, set[str]] = {}
         """By key, the working backends that serve it."""
@@ -99,6 +102,13 @@ class Classes:
             if serves is not None:
                 self._count(serves.key, backend, now_ms, serves=backend in self._working)
 
+    def forget(self, backend: str, now_ms: int) -> None:
+        """A backend has gone, and what it had loaded with it."""
+        serves = self.serves.pop(backend, None)
+        self.changes.pop(backend, None)
+        if serves is not None and backend in self._working:
+            self._count(serves.key, backend, now_ms, serves=False)
+
     def found(self, backend: str, key: str, now_ms: int) -> None:
         """A prompt of a class is there that was sent before a restart of the daemon."""
         if backend not in self.serves:
@@ -108,6 +118,7 @@ class Classes:
         before = self.serves.get(backend)
         if before is not None and before.key == key:
             return
+        self.changes[backend] += before is not None
         self.serves[backend] = Serves(key, now_ms)
         self.version += 1
         if backend in self._working:

@@ -5,6 +5,8 @@ The key of an effect names what it is about and for which attempt, so that no ef
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from comfyledger.core.inputs import InputRow
@@ -17,17 +19,16 @@ EffectKey = tuple[str, str, int, int | str]
 class Effect(msgspec.Struct, frozen=True, gc=False):
     """The root of all effects. `lane` is the store or backend that must work for it; `kind` groups them for bounds."""
 
+    kind: ClassVar[str]
+
     @property
     def key(self) -> EffectKey:
+        """Begins with the kind."""
         raise TypeError(type(self).__name__)
 
     @property
     def lane(self) -> str:
         raise TypeError(type(self).__name__)
-
-    @property
-    def kind(self) -> str:
-        return self.key[0]
 
 
 class PromptEffect(Effect, frozen=True):
@@ -46,6 +47,7 @@ class PromptEffect(Effect, frozen=True):
 class SubmitPrompt(PromptEffect, frozen=True):
     """POST the prompt. `resumed`: an earlier call may have gone out, so look for the prompt_id first."""
 
+    kind = "submit"
     resumed: bool = False
 
     @property
@@ -56,6 +58,7 @@ class SubmitPrompt(PromptEffect, frozen=True):
 class FollowPrompt(PromptEffect, frozen=True):
     """Find out how the prompt ends."""
 
+    kind = "follow"
     prompt_id: str
     images: tuple[int, ...]
 
@@ -67,6 +70,7 @@ class FollowPrompt(PromptEffect, frozen=True):
 class CancelPrompt(PromptEffect, frozen=True):
     """Take the prompt out of ComfyUI; owed until it is seen gone."""
 
+    kind = "cancel"
     prompt_id: str
 
     @property
@@ -77,6 +81,7 @@ class CancelPrompt(PromptEffect, frozen=True):
 class FetchPrompt(PromptEffect, frozen=True):
     """Bring the files of a finished prompt into the spool. `images`: all of the prompt, in their order."""
 
+    kind = "fetch"
     prompt_id: str
     images: tuple[int, ...]
     files: tuple[OutputFile, ...]
@@ -93,6 +98,7 @@ class StoreEffect(Effect, frozen=True):
     """An effect on one image in one store. One at a time: what is to be deleted waits until its upload has ended, so
     both have one key; and what holds for uploads, bounds and pauses, holds for deletions."""
 
+    kind = "upload"
     store: str
     image: ImageRow
     upload: Upload
@@ -120,6 +126,7 @@ class FindSources(Effect, frozen=True):
     It reads the ledger alone, so its lane is never in trouble. It waits for a change of these images, not for a time.
     """
 
+    kind = "sources"
     batch_id: str
     prompt: int
     loads: tuple[LoadedFile, ...]
@@ -139,6 +146,7 @@ class RemoveInput(Effect, frozen=True):
     (`backend` and `name` are empty).
     """
 
+    kind = "input"
     sha256: str
     backend: str
     name: str
@@ -161,16 +169,29 @@ def effects_of_input(row: InputRow) -> list[RemoveInput]:
 
 def next_submit(row: PromptRow, backend: str) -> SubmitPrompt:
     """The submit that begins the next attempt of a queued prompt, at a backend."""
-    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, backend)
+    return SubmitPrompt(row.batch_id, row.index, row.next_attempt, backend)
 
 
 def next_submit_key(row: PromptRow) -> EffectKey:
     """The key of that submit, which is the same at each backend: so only one of them begins it."""
-    return next_submit(row, "").key
+    return ("submit", row.batch_id, row.index, row.next_attempt)
 
 
 def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
-    """The effects of a prompt in this state. A queued prompt has none: it waits for its turn."""
+    """The effects of a prompt in this state, and of its strays. A queued prompt has none: it waits for its turn."""
+    if not row.strays:
+        return _effects_of_attempt(row)
+    strays = (row.as_attempt(one.attempt) for one in row.strays)
+    return (*_effects_of_attempt(row), *(effect for one in strays for effect in _taking_out(one)))
+
+
+def _taking_out(row: PromptRow) -> tuple[Effect, ...]:
+    """What takes an attempt out of ComfyUI and finds out how it ended."""
+    about = (row.batch_id, row.index, row.attempt, row.backend)
+    return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
+
+
+def _effects_of_attempt(row: PromptRow) -> tuple[Effect, ...]:
     about = (row.batch_id, row.index, row.attempt, row.backend)
     match row.state:
         case "submitting":
@@ -178,7 +199,7 @@ def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
         case "accepted":
             return (FollowPrompt(*about, row.prompt_id, row.images),)
         case "cancelling":
-            return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
+            return _taking_out(row)
         case "finished":
             return (FetchPrompt(*about, row.prompt_id, row.images, row.files, row.waiting),)
         case _:

@@ -20,9 +20,11 @@ PROBE_LAST_MS: Final = 60_000
 
 
 class Trouble(msgspec.Struct):
-    """A lane that does not work: when to probe it again, how many probes failed, whether a probe is under way."""
+    """A lane that does not work: since when, as far as this process saw it; when to probe it again, how many probes
+    failed, whether a probe is under way."""
 
     code: str
+    since_ms: int
     probe_at_ms: int
     probes: int = 0
     probing: bool = False
@@ -45,7 +47,7 @@ class Lanes:
         was_paused = row.name in self.paused_by_person
         (self.paused_by_person.add if row.person else self.paused_by_person.discard)(row.name)
         if row.code and row.name not in self._trouble:
-            self._trouble[row.name] = Trouble(row.code, now_ms)
+            self._trouble[row.name] = Trouble(row.code, now_ms, now_ms)
         elif not row.code:
             self._trouble.pop(row.name, None)
         return row.person != was_paused
@@ -56,6 +58,11 @@ class Lanes:
 
     def in_trouble(self, lane: str) -> bool:
         return lane in self._trouble
+
+    def in_trouble_since(self, lane: str) -> int | None:
+        """Since when a lane is in trouble; None if it is not. After a start, since then."""
+        trouble = self._trouble.get(lane)
+        return trouble.since_ms if trouble is not None else None
 
     def works(self, lane: str) -> bool:
         """Whether calls of this lane go: it is not paused, and not in trouble."""

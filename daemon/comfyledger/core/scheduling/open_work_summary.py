@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.rows import BatchRow, PromptRow
+from comfyledger.core.scheduling.demand import Demanded
 from comfyledger.core.scheduling.effects import Effect, RemoveInput, SubmitPrompt
 
 PERSON: Final = "person"
@@ -42,6 +43,16 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
     """By backend: how many prompts it may have."""
     fetching: dict[str, int] = {}
     """By backend: prompts whose files it has written and that are still to be fetched."""
+    strays: dict[str, int] = {}
+    """By backend: attempts that were left behind there."""
+    busy_ms: dict[str, int] = {}
+    """By backend: for how long it has had a prompt, all times together."""
+    model_changes: dict[str, int] = {}
+    """By backend: how often it was sent a prompt that loads other models than the one before."""
+    unfit: dict[str, int] = {}
+    """By backend: graphs of open batches that it refuses."""
+    demand: tuple[Demanded, ...] = ()
+    """What waits for a ComfyUI, by what it needs."""
 
     def why(self, lane: str) -> str:
         """Why a lane is paused: its code, or `person`; empty if it works."""
@@ -69,6 +80,7 @@ def summary_of(
         removals=dict(Counter(effect.backend for effect in removals)),
         at_backends=dict(Counter(_at_backends(prompts, running).values())),
         fetching=dict(Counter(row.backend for row in prompts if row.state == "finished")),
+        strays=dict(Counter(stray.backend for row in prompts for stray in row.strays)),
     )
 
 
@@ -80,4 +92,4 @@ def _at_backends(prompts: Iterable[PromptRow], running: Iterable[Effect]) -> dic
 
 
 def _state_of(row: PromptRow) -> str:
-    return WAITING if row.state == "queued" and row.lacks_sources else row.state
+    return WAITING if row.state == "queued" and row.lacks_sources else row.open_state

@@ -8,7 +8,7 @@ owed by state, not fired by events. It has no clock: callers pass the time, and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
@@ -31,10 +31,11 @@ from comfyledger.core.scheduling.effects import (
 )
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes, backoff_ms
+from comfyledger.core.scheduling.moves import Moves
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
 from comfyledger.core.scheduling.prompt_queue import PromptQueue
 from comfyledger.core.scheduling.source_waits import SourceWaits
-from comfyledger.core.values import backend_lane, user_lane
+from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
 
 _QUEUE: Final = "queue"
 _USER: Final = "user/"
@@ -57,26 +58,38 @@ class PendingWork:
         self._wanted: dict[EffectKey, Effect] = {}
         self._running: dict[EffectKey, Effect] = {}
         self._calls: dict[tuple[str, str], Calls] = {}
-        self.fit: Final = Fit(limits.every_tag)
+        self.fit: Final = Fit(limits.every_tag, limits.no_secrets)
         """Which backends may run what. Read only, from outside."""
         self._templates: dict[str, set[str]] = {}
         """Open batches by their templates."""
-        self._queue = PromptQueue(limits, self._prompts, self.fit)
+        self._queue = PromptQueue(limits, self._batches, self._prompts, self.fit)
         self._lanes = Lanes()
+        self.moves: Final = Moves(self._batches, self._prompts, self.fit, self._lanes)
+        """Which attempts are to be left behind. Read only, from outside."""
+        self._fetching: dict[PromptId, int] = {}
+        """The attempt whose files are being fetched. Those of another attempt get the same places in the spool."""
         self._later: list[tuple[int, EffectKey]] = []
         self._failed_in_row: dict[EffectKey, int] = {}
 
     # ---- what changed
 
     def apply(self, rows: Iterable[Row], now_ms: int) -> None:
-        """Take in rows as they are after a commit. A batch is let go of only after all of its rows were taken in."""
-        order = sorted(rows, key=lambda row: 0 if isinstance(row, BatchRow) else 1)
-        for row in order:
+        """Take in rows as they are after a commit: batches first. A batch is let go of only after all of its rows were
+        taken in.
+        """
+        changed: dict[str, None] = {}
+        others: list[Row] = []
+        for row in rows:
+            if isinstance(row, BatchRow):
+                self._batch(row, now_ms)
+                changed[row.batch_id] = None
+            else:
+                others.append(row)
+        for row in others:
             match row:
-                case BatchRow():
-                    self._batch(row, now_ms)
                 case PromptRow():
                     self._prompt(row, now_ms)
+                    changed[row.batch_id] = None
                 case ImageRow():
                     self._image(row)
                 case LaneRow():
@@ -85,7 +98,7 @@ class PendingWork:
                     self._input(row)
                 case _:
                     pass
-        for batch_id in {row.batch_id for row in order if isinstance(row, (BatchRow, PromptRow))}:
+        for batch_id in changed:
             self._forget_if_over(batch_id)
 
     def _batch(self, row: BatchRow, now_ms: int) -> None:
@@ -93,10 +106,12 @@ class PendingWork:
         self._batches[row.batch_id] = row
         self._users.setdefault(row.user_key, set()).add(row.batch_id)
         self._templates.setdefault(row.template, set()).add(row.batch_id)
-        if before is not None and before.held != row.held:
-            self._requeue(row.batch_id, now_ms)
-            if not row.held and self.fit.forget(row.template):  # somebody may have installed what was missing
-                self._refit([row.template], now_ms)
+        if before is None or (before.held, before.priority) == (row.held, row.priority):
+            return
+        self._requeue(row.batch_id, now_ms)
+        is_released = before.held and not row.held
+        if is_released and self.fit.forget(row.template):  # somebody may have installed what was missing
+            self._refit([row.template], now_ms)
 
     def _forget_if_over(self, batch_id: str) -> None:
         batch = self._batches.get(batch_id)
@@ -119,31 +134,31 @@ class PendingWork:
         batch = self._batches[row.batch_id]
         before = self._prompts.pop(place, None)
         self._queue.discard(row)
-        if row.state == "done":
+        self.moves.put(before, row)
+        if row.is_over:
             self._open.get(row.batch_id, set()).discard(row.index)
         else:
             self._prompts[place] = row
             self._open.setdefault(row.batch_id, set()).add(row.index)
             self._enqueue(batch, row, now_ms)
-        submit = self._running.get(next_submit_key(row))
         was = before.backend if before is not None else ""
-        for backend in {row.backend, was, submit.backend if isinstance(submit, SubmitPrompt) else ""} - {""}:
-            self._count_place(backend, place, now_ms)
+        for backend in {row.backend, was, self._going_to(row)}:
+            if backend:
+                self._count_place(backend, place, now_ms)
         self._owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
         self._await_sources(batch, row)
 
     def _count_place(self, backend: str, place: tuple[str, int], now_ms: int) -> None:
         """A prompt takes one of a backend's places while it may be there, and while its first submit there runs."""
         row = self._prompts.get(place)
-        taken = row is not None and (self._is_at(row, backend) or self._is_going_to(row, backend))
+        is_there = row is not None and row.at_comfyui and row.backend == backend
+        taken = is_there or (row is not None and self._going_to(row) == backend)
         self._queue.count_place(backend, place, now_ms, taken=taken)
 
-    def _is_at(self, row: PromptRow, backend: str) -> bool:
-        return row.at_comfyui and row.backend == backend
-
-    def _is_going_to(self, row: PromptRow, backend: str) -> bool:
+    def _going_to(self, row: PromptRow) -> str:
+        """The backend to which the submit that begins its next attempt runs; empty if none runs."""
         submit = self._running.get(next_submit_key(row))
-        return submit is not None and submit.lane == backend_lane(backend)
+        return submit.backend if isinstance(submit, SubmitPrompt) else ""
 
     def _image(self, row: ImageRow) -> None:
         place = (row.batch_id, row.index)
@@ -162,18 +177,22 @@ class PendingWork:
 
     def _lane_row(self, row: LaneRow, now_ms: int) -> None:
         pause_changed = self._lanes.apply(row, now_ms)
-        names = self._limits.queue_depths
-        self._queue.works((name for name in names if self._lanes.works(backend_lane(name))), now_ms)
+        self._say_who_works(now_ms)
         if pause_changed and row.name.startswith(_USER):
             for batch_id in self._users.get(row.name.removeprefix(_USER), set()):
                 self._requeue(batch_id, now_ms)
 
+    def _say_who_works(self, now_ms: int) -> None:
+        names = self._limits.queue_depths
+        self._queue.works((name for name in names if self._lanes.works(backend_lane(name))), now_ms)
+
     # ---- the queue of prompts
 
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
-        free = not batch.held and not self.paused(user_lane(batch.user_key))
-        ready = row.state == "queued" and not row.lacks_sources
-        if ready and free and next_submit_key(row) not in self._running:
+        if row.state != "queued" or batch.held or row.lacks_sources:
+            return
+        is_busy = (row.batch_id, row.index) in self._fetching or next_submit_key(row) in self._running
+        if not is_busy and not self.paused(user_lane(batch.user_key)):
             self._queue.add(batch, row, now_ms)
 
     def _requeue(self, batch_id: str, now_ms: int) -> None:
@@ -186,6 +205,32 @@ class PendingWork:
             self._await_sources(batch, row)
 
     # ---- which backends may take them
+
+    def set_backends(
+        self,
+        queue_depths: Mapping[str, int],
+        tags: Mapping[str, frozenset[str]],
+        move_after_ms: Mapping[str, int],
+        no_secrets: frozenset[str],
+        now_ms: int,
+        anew: Collection[str] = (),
+    ) -> None:
+        """These are all backends from now on; see `Limits`. `anew`: other servers under the names of earlier ones.
+
+        Prompts that are at a backend that has gone stay there until a report says something else.
+        """
+        fresh = queue_depths.keys() - (self._limits.queue_depths.keys() - set(anew))
+        self._limits = replace(
+            self._limits, queue_depths=queue_depths, tags=tags, move_after_ms=move_after_ms, no_secrets=no_secrets
+        )
+        self.fit.set_backends(self._limits.every_tag, no_secrets, anew)
+        self._queue.set_backends(queue_depths, anew, now_ms)
+        self._say_who_works(now_ms)
+        there = [(row.backend, place) for place, row in self._prompts.items() if row.backend in fresh]
+        submits = (effect for effect in self._running.values() if isinstance(effect, SubmitPrompt))
+        for backend, place in [*there, *((one.backend, (one.batch_id, one.prompt)) for one in submits)]:
+            self._count_place(backend, place, now_ms)
+        self._calls = {place: calls for place, calls in self._calls.items() if not calls.is_empty}
 
     def refuse(self, backend: str, template: str, inputs: str, why: str, now_ms: int) -> None:
         """A backend refuses an open template: see `Fit.refuse`."""
@@ -230,7 +275,8 @@ class PendingWork:
                 self._wait(self._wanted[key])
         started: list[Effect] = []
         for (lane, kind), calls in list(self._calls.items()):
-            started += self._start_waiting(lane, kind, calls, now_ms)
+            if calls.has_next:
+                started += self._start_waiting(lane, kind, calls, now_ms)
         started += self._start_prompts(now_ms)
         return started
 
@@ -278,8 +324,11 @@ class PendingWork:
         return self._lanes.may_probe(lane, now_ms) and not any(each.running for each in calls)
 
     def _start(self, effect: Effect, now_ms: int) -> None:
-        self._running[effect.key] = effect
-        self._calls_of(effect).started(effect.key, self._payer_of(effect))
+        key = effect.key
+        self._running[key] = effect
+        if isinstance(effect, FetchPrompt):
+            self._fetching[effect.batch_id, effect.prompt] = effect.attempt
+        self._calls_of(effect).started(key, self._payer_of(effect))
         if effect.kind != "follow":
             self._lanes.called(effect.lane, now_ms)
 
@@ -294,6 +343,8 @@ class PendingWork:
         self._calls_of(effect).ended(key)
         if isinstance(effect, SubmitPrompt):
             self._submit_ended(effect, now_ms)
+        elif isinstance(effect, FetchPrompt):
+            self._fetch_ended(effect, now_ms)
         is_late = key in self._again
         self._again.discard(key)
         if key not in self._wanted:
@@ -317,6 +368,16 @@ class PendingWork:
             goes_on = effect.backend not in self.fit.backends_of(self._batches[effect.batch_id], row)
             delay_ms = 0 if goes_on or self.in_trouble(effect.lane) else PROBE_FIRST_MS
             heapq.heappush(self._later, (now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0)))
+
+    def _fetch_ended(self, effect: FetchPrompt, now_ms: int) -> None:
+        """What waited because of it need not wait any more: the next attempt, or the files of another one."""
+        place = (effect.batch_id, effect.prompt)
+        del self._fetching[place]
+        self._queue_again(*place, now_ms)
+        row = self._prompts.get(place)
+        for other in effects_of_prompt(row) if row is not None else ():
+            if isinstance(other, FetchPrompt) and other.key != effect.key:
+                self._wait(other)
 
     def _queue_again(self, batch_id: str, index: int, now_ms: int) -> None:
         row = self._prompts.get((batch_id, index))
@@ -343,6 +404,15 @@ class PendingWork:
         """There is a sign that the lane works again: the next probe need not wait."""
         self._lanes.probe_soon(lane, now_ms)
 
+    def moves_due(self, now_ms: int) -> list[PromptRow]:
+        """The prompts whose live attempts are to be left behind now, because their backends do not work."""
+        return self.moves.due(self._limits.move_after_ms, now_ms)
+
+    @property
+    def move_after_ms(self) -> Mapping[str, int]:
+        """As `Limits.move_after_ms`."""
+        return self._limits.move_after_ms
+
     def wake_at_ms(self, now_ms: int) -> int | None:
         """When `take` may return something new although no row changed; None if it cannot."""
         times = [self._later[0][0]] if self._later else []
@@ -360,19 +430,23 @@ class PendingWork:
     def _owe(self, before: Iterable[Effect], after: Iterable[Effect]) -> None:
         """Replace what a row owed before with what it owes now."""
         for effect in before:
-            self._wanted.pop(effect.key, None)
-            self._calls_of(effect).withdraw(effect.key)
+            key = effect.key
+            self._wanted.pop(key, None)
+            self._calls_of(effect).withdraw(key)
         for effect in after:
-            self._wanted[effect.key] = effect
-            if effect.key not in self._running:
+            key = effect.key
+            self._wanted[key] = effect
+            if key not in self._running:
                 self._wait(effect)
             elif isinstance(effect, FindSources):
-                self._again.add(effect.key)
-        for effect in before:
+                self._again.add(key)
+        for effect in before if self._failed_in_row else ():
             if effect.key not in self._wanted:
                 self._failed_in_row.pop(effect.key, None)
 
     def _wait(self, effect: Effect) -> None:
+        if isinstance(effect, FetchPrompt) and (effect.batch_id, effect.prompt) in self._fetching:
+            return  # `_fetch_ended` has it wait
         self._calls_of(effect).wait(effect)
 
     def user_of(self, batch_id: str) -> str | None:
@@ -414,10 +488,10 @@ class PendingWork:
             "running": sum(batch_id in own for _, batch_id, *_ in self._running),
         }
 
-    def standing(self) -> OpenWorkSummary:
+    def standing(self, now_ms: int) -> OpenWorkSummary:
         paused, troubles = self._lanes.paused_by_person, self._lanes.codes()
         removals = (effect for row in self._inputs.values() for effect in effects_of_input(row))
         found = summary_of(
             self._batches.values(), self._prompts.values(), self._running.values(), paused, troubles, removals
         )
-        return replace(found, places=self._queue.depths())
+        return self._queue.add_to(found, now_ms, stopped=self.paused(EVERYTHING))

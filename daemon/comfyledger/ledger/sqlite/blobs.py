@@ -31,10 +31,9 @@ _WITH_WORDS: Final = 'SELECT kind, data FROM events WHERE stream = ? AND instr(d
 
 def put(connection: sqlite3.Connection, blobs: Iterable[Blob]) -> None:
     """Add texts. One that is there already, by its digest or its key, is not added again."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO blobs (digest, salt, content, key) VALUES (?, ?, ?, ?)",
-        [(blob.digest, blob.salt, blob.content, blob.key) for blob in blobs],
-    )
+    rows = [(blob.digest, blob.salt, blob.content, blob.key) for blob in blobs]
+    if rows:
+        connection.executemany("INSERT OR IGNORE INTO blobs (digest, salt, content, key) VALUES (?, ?, ?, ?)", rows)
 
 
 def get(connection: sqlite3.Connection, digest: str) -> bytes | None:
@@ -48,20 +47,26 @@ def erase(connection: sqlite3.Connection, digests: Iterable[str]) -> None:
     connection.executemany(_ERASE, [(digest,) for digest in digests])
 
 
-def note_templates(connection: sqlite3.Connection, event: Event, batch: BatchRow | None) -> None:
+def note_templates(connection: sqlite3.Connection, events: Iterable[tuple[Event, BatchRow | None]]) -> None:
     """Record which batches use which graph: from the request until the whole batch is forgotten.
 
-    `batch`: that of the event, as it is after the message.
+    Each event comes with its batch, as it is after the message. Requests go first, all in one statement: no batch is
+    forgotten before its request.
     """
-    match event:
-        case BatchRequested(template=template, batch_id=batch_id):
-            sql = "INSERT INTO template_uses (template, batch_id) VALUES (?, ?)"
-            connection.execute(sql, (template, batch_id))
-        case ImageForgotten(batch_id=batch_id) if batch is not None and batch.forgotten == batch.images:
-            sql = "DELETE FROM template_uses WHERE template = ? AND batch_id = ?"
-            connection.execute(sql, (batch.template, batch_id))
-        case _:
-            pass
+    requested: list[tuple[str, str]] = []
+    forgotten: list[tuple[str, str]] = []
+    for event, batch in events:
+        match event:
+            case BatchRequested(template=template, batch_id=batch_id):
+                requested.append((template, batch_id))
+            case ImageForgotten(batch_id=batch_id) if batch is not None and batch.forgotten == batch.images:
+                forgotten.append((batch.template, batch_id))
+            case _:
+                pass
+    if requested:
+        connection.executemany("INSERT INTO template_uses (template, batch_id) VALUES (?, ?)", requested)
+    if forgotten:
+        connection.executemany("DELETE FROM template_uses WHERE template = ? AND batch_id = ?", forgotten)
 
 
 # ---- which texts a batch has

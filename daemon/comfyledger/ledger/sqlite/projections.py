@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import (
+    BackendKey,
     BatchImages,
     BatchInputs,
     BatchKey,
@@ -29,14 +31,30 @@ from comfyledger.core.keys import (
     LaneKey,
     ManyKey,
     OneKey,
+    PresentBackends,
+    PresentWebhooks,
     PromptKey,
     RequestKey,
     SeriesKey,
     TemplateKey,
+    WebhookKey,
     gathered,
 )
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice, TemplateRow
+from comfyledger.core.rows import (
+    BatchRow,
+    ImageRow,
+    LaneRow,
+    PromptRow,
+    RequestRow,
+    Row,
+    RowId,
+    SeriesRow,
+    Slice,
+    TemplateRow,
+    row_id,
+)
+from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite import blobs, input_uses
 
@@ -48,6 +66,9 @@ _prompt = msgspec.json.Decoder(PromptRow)
 _image = msgspec.json.Decoder(ImageRow)
 _lane = msgspec.json.Decoder(LaneRow)
 _input = msgspec.json.Decoder(InputRow)
+_backend = msgspec.json.Decoder(BackendRow)
+_webhook = msgspec.json.Decoder(WebhookRow)
+_progress = msgspec.json.Decoder(WebhookProgress)
 
 decode_batch = _batch.decode
 decode_image = _image.decode
@@ -64,12 +85,22 @@ _ONE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     ImageKey: (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
     LaneKey: (_lane, "SELECT row FROM lanes WHERE name = ?"),
     InputKey: (_input, "SELECT row FROM inputs WHERE sha256 = ?"),
+    BackendKey: (_backend, "SELECT row FROM backends WHERE name = ?"),
+    WebhookKey: (_webhook, "SELECT row FROM webhooks WHERE name = ?"),
 }
 """Decoder and statement by the type of key. The fields of the key are the parameters, in their order."""
 _MANY: Final[dict[type[ManyKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     BatchPrompts: (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
     BatchImages: (_image, "SELECT row FROM images WHERE batch_id = ?"),
 }
+THESE_MAX: Final = 64
+"""Rows that one statement looks for. It always names as many, so that it is prepared once."""
+_MARKS: Final = ", ".join("?" * THESE_MAX)
+_THESE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
+    SeriesKey: (_series, f"SELECT row FROM series WHERE key IN ({_MARKS})"),  # noqa: S608
+    RequestKey: (_request, f"SELECT row FROM requests WHERE label = ? AND request_id IN ({_MARKS})"),  # noqa: S608
+}
+"""As _ONE, for keys that differ in their last field."""
 
 
 def load(connection: sqlite3.Connection, keys: Iterable[Key]) -> Slice:
@@ -87,9 +118,27 @@ def load_one(connection: sqlite3.Connection, key: OneKey) -> Row | None:
     return decoder.decode(found[0]) if found else None
 
 
+def load_these(connection: sqlite3.Connection, keys: Iterable[SeriesKey | RequestKey]) -> dict[RowId, Row | None]:
+    """The row under each key, by the id of the row; None where there is none. Raises sqlite3.Error."""
+    found: dict[RowId, Row | None] = {}
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for key in keys:
+        *shared, own = astuple(key)
+        found[key.row_id] = None
+        alike.setdefault((type(key), *shared), []).append(own)
+    for (kind, *shared), names in alike.items():
+        decoder, sql = _THESE[kind]
+        for at in range(0, len(names), THESE_MAX):
+            some = names[at : at + THESE_MAX]
+            some += some[:1] * (THESE_MAX - len(some))
+            rows: list[Row] = [decoder.decode(raw) for (raw,) in connection.execute(sql, (*shared, *some))]
+            found |= {row_id(row): row for row in rows}
+    return found
+
+
 def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
-    """The rows that belong together: prompts, images, texts and inputs of a batch, who uses an input. Raises
-    sqlite3.Error."""
+    """The rows that belong together: prompts, images, texts and inputs of a batch, who uses an input, and the
+    backends and webhooks that were added. Raises sqlite3.Error."""
     match key:
         case BatchTexts(batch_id=batch_id):
             return blobs.texts_of(connection, batch_id)
@@ -97,8 +146,28 @@ def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
             return input_uses.of_batch(connection, batch_id)
         case InputUses(sha256=sha256):
             return (input_uses.use_of(connection, sha256),)
+        case PresentBackends():
+            return backends(connection)
+        case PresentWebhooks():
+            return [row for row in webhooks(connection) if row.present]
     decoder, sql = _MANY[type(key)]
     return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.batch_id,))]
+
+
+def backends(connection: sqlite3.Connection) -> list[BackendRow]:
+    """Those that were added and are present, by name. Raises sqlite3.Error."""
+    sql = "SELECT row FROM backends INDEXED BY backends_present WHERE present ORDER BY name"
+    return [_backend.decode(raw) for (raw,) in connection.execute(sql)]
+
+
+def webhooks(connection: sqlite3.Connection) -> list[WebhookRow]:
+    """What the log says about each, by name; those that were removed are among them. Raises sqlite3.Error."""
+    return [_webhook.decode(raw) for (raw,) in connection.execute("SELECT row FROM webhooks ORDER BY name")]
+
+
+def webhook_progress(connection: sqlite3.Connection) -> list[WebhookProgress]:
+    """How far each webhook has come, by name. Raises sqlite3.Error."""
+    return [_progress.decode(raw) for (raw,) in connection.execute("SELECT row FROM webhook_progress ORDER BY name")]
 
 
 _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]] = {
@@ -110,7 +179,7 @@ _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]
     PromptRow: (
         "INSERT INTO prompts (batch_id, prompt, state, row) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (batch_id, prompt) DO UPDATE SET state = excluded.state, row = excluded.row",
-        lambda row, raw: (row.batch_id, row.index, row.state, raw),
+        lambda row, raw: (row.batch_id, row.index, row.open_state, raw),
     ),
     BatchRow: (
         "INSERT INTO batches (batch_id, user_key, status, position, row) VALUES (?, ?, ?, ?, ?)"
@@ -136,6 +205,20 @@ _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]
         " is_usable = excluded.is_usable, is_ending = excluded.is_ending, is_going = excluded.is_going,"
         " row = excluded.row",
         lambda row, raw: (row.sha256, row.here, row.added_ms, row.is_usable, row.is_ending, row.is_going, raw),
+    ),
+    BackendRow: (
+        "INSERT INTO backends (name, present, row) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET present = excluded.present, row = excluded.row",
+        lambda row, raw: (row.name, row.present, raw),
+    ),
+    WebhookRow: (
+        "INSERT INTO webhooks (name, present, row) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET present = excluded.present, row = excluded.row",
+        lambda row, raw: (row.name, row.present, raw),
+    ),
+    WebhookProgress: (
+        "INSERT INTO webhook_progress (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row",
+        lambda row, raw: (row.name, raw),
     ),
 }
 """How a row of each type is written, and its columns. Templates and texts are found through their blobs instead."""
@@ -169,9 +252,9 @@ def names_given(event: Event) -> list[tuple[str, str, int]]:
             return []
 
 
-def give_names(connection: sqlite3.Connection, event: Event) -> None:
-    """Record the names that an event gives. Raises Refused(name_taken) if one was given before."""
-    rows = names_given(event)
+def give_names(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """Record the names that events give. Raises Refused(name_taken) if one was given before."""
+    rows = [row for event in events for row in names_given(event)]
     if not rows:
         return
     try:
@@ -194,7 +277,7 @@ def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
     yield from (_batch.decode(raw) for (raw,) in connection.execute(sql))
     sql = "SELECT row FROM prompts WHERE state <> 'done' ORDER BY batch_id, prompt"
     yield from (_prompt.decode(raw) for (raw,) in connection.execute(sql))
-    for state in ("kept", "forgetting"):  # each from its own partial index
-        sql = f"SELECT row FROM images WHERE state = '{state}' ORDER BY batch_id, image"  # noqa: S608
+    for state in ("kept", "forgetting"):  # `<>` lets SQLite use the partial index `images_unstored`
+        sql = f"SELECT row FROM images WHERE state = '{state}' AND state <> 'stored' ORDER BY batch_id, image"  # noqa: S608
         yield from (_image.decode(raw) for (raw,) in connection.execute(sql))
     yield from (_input.decode(raw) for (raw,) in connection.execute("SELECT row FROM inputs WHERE is_going"))

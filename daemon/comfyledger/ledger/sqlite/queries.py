@@ -156,7 +156,9 @@ def prompts(connection: sqlite3.Connection, batch_id: str) -> list[PromptRow]:
 def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = None) -> Turns:
     """See `ports.Reader.turns`. Other batches are counted up to WAITING_COUNT_MAX."""
     own = connection.execute(
-        "SELECT count(*) FROM prompts INDEXED BY prompts_open WHERE batch_id = ? AND state <> 'done'", (batch_id,)
+        "SELECT count(*) FROM prompts INDEXED BY prompts_open"
+        " WHERE batch_id = ? AND state <> 'done' AND state <> 'strays'",
+        (batch_id,),
     )
     others = (
         "SELECT count(*) FROM (SELECT 1 FROM batches INDEXED BY batches_open"

@@ -13,9 +13,11 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread
@@ -24,14 +26,25 @@ from comfyledger.ledger.ports import (
     BatchFilter,
     Dependents,
     Descent,
+    ImageCounts,
     ImageFilter,
     InputFilter,
     LogLines,
     LogWanted,
     Turns,
 )
-from comfyledger.ledger.sqlite import blobs, image_uses, input_rows, log_table, projections, queries, schema_objects
+from comfyledger.ledger.sqlite import (
+    blobs,
+    image_lists,
+    image_uses,
+    input_rows,
+    log_table,
+    projections,
+    queries,
+    schema_objects,
+)
 from comfyledger.ledger.sqlite.locking import is_lock
+from comfyledger.wire.requests.reading import CountBy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +56,7 @@ BUSY_TIMEOUT_S: Final = 5.0
 
 
 class Reader(ports.Reader):
-    """A read-only connection with its thread. The connection is opened by the first read.
+    """A read-only connection with its thread, and another one for counts. Each is opened by its first read.
 
     `ports.Reader` documents the methods.
     """
@@ -52,6 +65,8 @@ class Reader(ports.Reader):
         self._path = path
         self._thread = LedgerThread("ledger-reader")
         self._connection: sqlite3.Connection | None = None
+        self._counter: Reader | None = None
+        """Counts, which take the longest, so that no other read waits for one. Made by the first count."""
 
     async def close(self) -> None:
         """Close the connection and stop the thread."""
@@ -60,6 +75,8 @@ class Reader(ports.Reader):
             if self._connection is not None:
                 self._connection.close()
 
+        if self._counter is not None:
+            await self._counter.close()
         await self._thread.call(end)
         self._thread.end()
 
@@ -90,11 +107,18 @@ class Reader(ports.Reader):
     async def seen(self, lines: list[Line]) -> list[Line]:
         return lines
 
-    async def texts(self, digests: list[str]) -> dict[str, bytes]:
+    async def texts(self, digests: list[str], bytes_max: int | None = None) -> dict[str, bytes]:
 
         def read(connection: sqlite3.Connection) -> dict[str, bytes]:
-            found = {digest: blobs.get(connection, digest) for digest in digests}
-            return {digest: content for digest, content in found.items() if content is not None}
+            found: dict[str, bytes] = {}
+            read_bytes = 0
+            for digest in digests:
+                if (content := blobs.get(connection, digest)) is not None:
+                    found[digest] = content
+                    read_bytes += len(content)
+                if bytes_max is not None and read_bytes >= bytes_max:
+                    break
+            return found
 
         return await self._run(read)
 
@@ -118,7 +142,12 @@ class Reader(ports.Reader):
         return await self._run(_batches, wanted)
 
     async def images(self, wanted: ImageFilter) -> list[ImageRow]:
-        return await self._run(_images, wanted)
+        return await self._run(image_lists.images, wanted)
+
+    async def count_images(self, wanted: ImageFilter, by: CountBy | None = None, every: int = 0) -> ImageCounts:
+        if self._counter is None:
+            self._counter = Reader(self._path)
+        return await self._counter._run(image_lists.count, wanted, by, every)
 
     async def prompt(self, batch_id: str, prompt: int) -> PromptRow | None:
         def read(connection: sqlite3.Connection) -> PromptRow | None:
@@ -233,6 +262,15 @@ class Reader(ports.Reader):
 
         return await self._run(read)
 
+    async def backends(self) -> list[BackendRow]:
+        return await self._run(projections.backends)
+
+    async def webhooks(self) -> list[WebhookRow]:
+        return await self._run(projections.webhooks)
+
+    async def webhook_progress(self) -> list[WebhookProgress]:
+        return await self._run(projections.webhook_progress)
+
     async def lanes(self) -> list[LaneRow]:
         def read(connection: sqlite3.Connection) -> list[LaneRow]:
             return [projections.decode_lane(raw) for (raw,) in connection.execute("SELECT row FROM lanes")]
@@ -287,26 +325,3 @@ def _batches(connection: sqlite3.Connection, wanted: BatchFilter) -> list[BatchR
         values.append(wanted.series)
     sql = f"SELECT row FROM batches WHERE {' AND '.join(where)} ORDER BY batch_id DESC LIMIT ?"  # noqa: S608
     return [projections.decode_batch(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]
-
-
-def _images(connection: sqlite3.Connection, wanted: ImageFilter) -> list[ImageRow]:
-    where, values = ["1"], list[str | int]()
-    off = _off(wanted.label)
-    for column, value in (
-        ("batch_id", wanted.batch_id),
-        (f"{off}user_key", wanted.username_key),
-        ("state", wanted.state),
-    ):
-        if value is not None:
-            where.append(f"{column} = ?")
-            values.append(value)
-    if wanted.before is not None:
-        # so put, the index finds the place
-        where.append(f"{off}batch_id <= ? AND ({off}batch_id < ? OR image > ?)")
-        values += [wanted.before[0], wanted.before[0], wanted.before[1]]
-    if wanted.label is not None:
-        where.append(queries.OF_LABEL)
-        values.append(wanted.label)
-    order = "batch_id DESC, image"
-    sql = f"SELECT row FROM images WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
-    return [projections.decode_image(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]

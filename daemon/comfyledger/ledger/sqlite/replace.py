@@ -13,7 +13,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from comfyledger.core.commands import Forget, ForgetInput, RestoreLedger
+from comfyledger.core.commands import (
+    AddBackend,
+    AddWebhook,
+    Forget,
+    ForgetInput,
+    PauseWebhook,
+    RemoveBackend,
+    RemoveWebhook,
+    RestoreLedger,
+    ResumeWebhook,
+)
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import InputSending
 from comfyledger.durable import sync_folder
@@ -29,7 +39,8 @@ from comfyledger.ledger.sqlite.writer import Ledger
 
 READERS_WAIT_S: Final = 5.0
 _HEADER: Final = b"SQLite format 3\0"
-Again = Forget | ForgetInput | InputSending
+_OfWebhooks = AddWebhook | RemoveWebhook | PauseWebhook | ResumeWebhook
+Again = Forget | ForgetInput | InputSending | AddBackend | RemoveBackend | _OfWebhooks
 """What happened after the backup and is recorded once more."""
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 

@@ -17,12 +17,12 @@ import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.sqlite import schema_objects
+from comfyledger.ledger.sqlite import facets, schema_objects
 
 APPLICATION_ID: Final = 0x434C4447
 """`CLDG`, in the header of the file: marks it as a comfyledger ledger."""
 
-USER_VERSION: Final = 4
+USER_VERSION: Final = 8
 """Version of the tables. A ledger with a newer one is refused: it may hold what this code would misread."""
 
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -52,6 +52,31 @@ def _inputs(db: sqlite_utils.Database) -> None:
 def _bound_late(db: sqlite_utils.Database) -> None:
     """Prompts that were never sent are bound to no ComfyUI."""
     _run(db, _BOUND_LATE)
+
+
+@migrations(name="0005_backends")
+def _backends(db: sqlite_utils.Database) -> None:
+    """Backends that clients add while the daemon runs."""
+    _run(db, _BACKENDS)
+
+
+@migrations(name="0006_webhooks")
+def _webhooks(db: sqlite_utils.Database) -> None:
+    """Webhooks, and how far each has come. The latter is no projection: no event says it."""
+    _run(db, _WEBHOOKS)
+
+
+@migrations(name="0007_reviews")
+def _reviews(db: sqlite_utils.Database) -> None:
+    """The images that a person approved, rejected or rated, and no others. No older ledger has one."""
+    _run(db, _REVIEWS)
+
+
+@migrations(name="0008_facets")
+def _facets(db: sqlite_utils.Database) -> None:
+    """What images are filtered by, a row a batch; one index of images in place of three."""
+    _run(db, _FACETS)
+    facets.fill(db.conn)
 
 
 def _run(db: sqlite_utils.Database, statements: Iterable[str]) -> None:
@@ -90,6 +115,36 @@ _INPUTS: Final = (
 )
 
 _BOUND_LATE: Final = ("UPDATE prompts SET row = json_set(row, '$.backend', '') WHERE row ->> '$.attempt' = 0",)
+
+_BACKENDS: Final = (
+    """CREATE TABLE backends (name TEXT PRIMARY KEY, present INTEGER NOT NULL, row TEXT NOT NULL)
+        STRICT, WITHOUT ROWID""",
+    "CREATE INDEX backends_present ON backends (name) WHERE present",
+)
+
+_WEBHOOKS: Final = (
+    """CREATE TABLE webhooks (name TEXT PRIMARY KEY, present INTEGER NOT NULL, row TEXT NOT NULL)
+        STRICT, WITHOUT ROWID""",
+    "CREATE TABLE webhook_progress (name TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
+)
+
+_REVIEWS: Final = (
+    """CREATE TABLE reviews (batch_id TEXT NOT NULL, image INTEGER NOT NULL, verdict TEXT NOT NULL,
+        rating INTEGER NOT NULL, PRIMARY KEY (batch_id, image)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX reviews_by_verdict ON reviews (verdict, batch_id DESC, image)",
+)
+
+_FACETS: Final = (
+    """CREATE TABLE facets (batch_id TEXT PRIMARY KEY, user_key TEXT NOT NULL, character_key TEXT NOT NULL,
+        workflow TEXT NOT NULL, label TEXT NOT NULL, medium TEXT NOT NULL, images INTEGER NOT NULL)
+        STRICT, WITHOUT ROWID""",
+    "CREATE INDEX facets_by_user ON facets (user_key, batch_id)",
+    "CREATE INDEX facets_by_label ON facets (label, batch_id)",
+    "CREATE INDEX images_unstored ON images (batch_id DESC, image, state) WHERE state <> 'stored'",
+    "DROP INDEX IF EXISTS images_by_user",
+    "DROP INDEX IF EXISTS images_kept",
+    "DROP INDEX IF EXISTS images_forgetting",
+)
 
 _BIRTH: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
@@ -133,9 +188,15 @@ _STATEMENTS: Final = {
     "0002_forgetting": _FORGETTING,
     "0003_inputs": _INPUTS,
     "0004_bound_late": _BOUND_LATE,
+    "0005_backends": _BACKENDS,
+    "0006_webhooks": _WEBHOOKS,
+    "0007_reviews": _REVIEWS,
+    "0008_facets": _FACETS,
 }
 """By the names of the migrations. Their text never changes, because ledgers of older releases are compared with it."""
 ALL: Final = frozenset(_STATEMENTS)
+FORMER_INDEXES: Final = ("images_by_user", "images_kept", "images_forgetting")
+"""Made by a migration and dropped by a later one."""
 
 _PRAGMAS: Final = {
     "synchronous": 2,
@@ -245,6 +306,8 @@ def remake(connection: sqlite3.Connection) -> None:
 
     To be called in the transaction that fills the tables. Raises LedgerUnusable if the log cannot restore them.
     """
+    for index in FORMER_INDEXES:
+        connection.execute(f"DROP INDEX IF EXISTS {index}")
     schema_objects.remake(connection, schema_objects.examine(connection, expected(ALL)), expected(ALL))
     db = sqlite_utils.Database(connection, execute_plugins=False)
     migrations.ensure_migrations_table(db)

@@ -13,16 +13,28 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger import crash_points
-from comfyledger.core.events import BlobErased, Recorded
-from comfyledger.core.keys import Key, ManyKey, OneKey
-from comfyledger.core.rows import BatchRow, Row, Slice
+from comfyledger.core.events import BatchRequested, BlobErased, ImageAdded, ImageForgotten, ImageRenumbered, Recorded
+from comfyledger.core.keys import Key, ManyKey, OneKey, RequestKey, SeriesKey, gathered
+from comfyledger.core.rows import Row, RowId, Slice
 from comfyledger.core.values import Blob
+from comfyledger.core.webhooks import WebhookProgress
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line, lines_of
 from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.ports import LedgerLocked, Noted, RowRefused, StorageFull, noted
-from comfyledger.ledger.sqlite import blobs, image_uses, input_uses, mark, projections, schema, schema_objects
+from comfyledger.ledger.sqlite import (
+    blobs,
+    facets,
+    image_uses,
+    input_uses,
+    mark,
+    projections,
+    reviews,
+    row_memory,
+    schema,
+    schema_objects,
+)
 from comfyledger.ledger.sqlite.locking import OPEN_WAIT_S, hold, holder_of, is_lock, patiently
 from comfyledger.ledger.sqlite.log_table import append, read_head
 from comfyledger.ledger.sqlite.mark import Marking
@@ -35,10 +47,14 @@ from comfyledger.ledger.sqlite.opening import (
     primary_code,
     unopened,
 )
+from comfyledger.ledger.sqlite.row_memory import RowMemory
 
 LOCK_TRY_S: Final = 1.0
 """How long one statement of a group waits for a lock of another program. Short, because the engine tries again."""
 
+_NAMING: Final = frozenset((BatchRequested, ImageAdded, ImageRenumbered, ImageForgotten, BlobErased))
+_NOTED: Final = _NAMING | input_uses.NOTED | reviews.NOTED
+"""Events that change tables beside the rows."""
 _OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
@@ -58,6 +74,8 @@ class Ledger(ports.Ledger):
         self.path = Path(file)
         self.foreign = schema.named_foreign(connection)
         self._lines: list[Line] = []
+        self._memory = RowMemory()
+        self._version: int | None = None
         self._failed = False
         self._busy_timeout_ms = int(BUSY_TIMEOUT_S * 1000)
         self.scrub_owed = True
@@ -140,7 +158,7 @@ class Ledger(ports.Ledger):
         self._lines = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._see_schema()
+            self._see_others()
             yield self._lines
             crash_points.at("group.written")
             self._connection.execute("COMMIT")
@@ -167,6 +185,14 @@ class Ledger(ports.Ledger):
     def lock_holder(self) -> str:
         return holder_of(self.path)
 
+    def _see_others(self) -> None:
+        """Rely on nothing that is known of the file if another program has written to it since the last group."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._memory.forget()
+            self._see_schema()
+            self._version = version
+
     def _see_schema(self) -> None:
         """Trust the schema if SQLite refuses it: another program may have changed it since the last group."""
         try:
@@ -178,6 +204,7 @@ class Ledger(ports.Ledger):
 
     def _roll_back(self) -> None:
         """On a full disk SQLite has rolled back already; then there is no transaction to end."""
+        self._memory.forget()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -188,6 +215,7 @@ class Ledger(ports.Ledger):
             with self.following():
                 yield
         except BaseException:
+            self._memory.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO message")
                 self._connection.execute("RELEASE message")
@@ -211,10 +239,20 @@ class Ledger(ports.Ledger):
         return isinstance(error, sqlite3.Error) and not isinstance(error, _OF_ONE_MESSAGE)
 
     def load(self, keys: Iterable[Key]) -> Slice:
-        return projections.load(self._connection, keys)
+        return gathered(keys, self.load_one, self.load_many)
 
     def load_one(self, key: OneKey) -> Row | None:
-        return projections.load_one(self._connection, key)
+        if type(key) not in row_memory.OF_OPEN_WORK:
+            return projections.load_one(self._connection, key)
+        try:
+            return self._memory.known(key.row_id)
+        except KeyError:
+            row = projections.load_one(self._connection, key)
+        self._memory.loaded(key, row)
+        return row
+
+    def load_these(self, keys: Iterable[SeriesKey | RequestKey]) -> dict[RowId, Row | None]:
+        return projections.load_these(self._connection, keys)
 
     def load_many(self, key: ManyKey) -> Iterable[Row]:
         return projections.load_many(self._connection, key)
@@ -223,8 +261,7 @@ class Ledger(ports.Ledger):
         self.put(self.follow(recorded, state), noted(recorded, state), state.changed.values(), texts)
 
     def follow(self, recorded: tuple[Recorded, ...], state: Slice) -> list[Line]:
-        users = {row.batch_id: row.user_key for row in state.changed.values() if isinstance(row, BatchRow)}
-        lines = lines_of(self.head, recorded, users | self._users_of(recorded, state, users))
+        lines = lines_of(self.head, recorded, _users_of(recorded, state))
         if lines:
             self.head = Head(lines[-1].position, lines[-1].hash)
             self._lines.extend(lines)
@@ -232,29 +269,24 @@ class Ledger(ports.Ledger):
 
     def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
         if not lines:
+            projections.save(self._connection, (row for row in rows if isinstance(row, WebhookProgress)))
             return
         blobs.put(self._connection, texts)
         append(self._connection, lines)
-        for event, batch, at_ms in noted:
-            projections.give_names(self._connection, event)
-            blobs.note_templates(self._connection, event, batch)
+        told = [one for one in noted if type(one[0]) in _NOTED]
+        projections.give_names(self._connection, (event for event, _, _ in told))
+        blobs.note_templates(self._connection, ((event, batch) for event, batch, _ in told))
+        for event, batch, at_ms in told:
             input_uses.note(self._connection, event, batch, at_ms)
             image_uses.note(self._connection, event)
+            reviews.note(self._connection, event)
+            facets.note(self._connection, event, batch)
             if isinstance(event, BlobErased):
                 blobs.erase(self._connection, event.digests)
                 self.scrub_owed = True
-        projections.save(self._connection, rows)
-
-    def _users_of(self, recorded: tuple[Recorded, ...], state: Slice, known: dict[str, str]) -> dict[str, str]:
-        """The users of batches whose row was loaded and not changed."""
-        found: dict[str, str] = {}
-        for entry in recorded:
-            batch_id = getattr(entry.event, "batch_id", None)
-            if batch_id is not None and batch_id not in known:
-                batch = state.batch(batch_id)
-                if batch is not None:
-                    found[batch_id] = batch.user_key
-        return found
+        changed = list(rows)
+        projections.save(self._connection, changed)
+        self._memory.written(changed)
 
     def scrub(self) -> bool:
         """Empty the write-ahead log. False while a reader has an older snapshot open, and while the disk is full.
@@ -280,6 +312,18 @@ class Ledger(ports.Ledger):
             return list(projections.open_rows(self._connection))
         except sqlite3.Error as error:
             raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=schema_objects.RESTORE) from error
+
+
+def _users_of(recorded: tuple[Recorded, ...], state: Slice) -> dict[str, str]:
+    """The users of the batches that events belong to, by batch id."""
+    found: dict[str, str] = {}
+    for entry in recorded:
+        batch_id = getattr(entry.event, "batch_id", None)
+        if batch_id is not None and batch_id not in found:
+            batch = state.batch(batch_id)
+            if batch is not None:
+                found[batch_id] = batch.user_key
+    return found
 
 
 def _identity(connection: sqlite3.Connection, key: str) -> str:

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.core.backends import BackendRow
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.webhooks import WebhookRow
 from comfyledger.ledger.sqlite.blobs import HUSK
 from comfyledger.ledger.sqlite.schema import USER_VERSION
 from comfyledger.maintenance.audit.findings import Progress, Tally
@@ -33,9 +35,14 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "inputs": (("sha256",), InputRow),
     "input_labels": (("sha256", "label"), None),
     "input_uses": (("sha256", "label", "batch_id"), None),
+    "backends": (("name",), BackendRow),
+    "webhooks": (("name",), WebhookRow),
+    "reviews": (("batch_id", "image"), None),
+    "facets": (("batch_id",), None),
     "image_uses": (("batch_id", "image", "kind", "label", "by_batch"), None),
 }
-"""Every projection with its primary key, and the type of the JSON in its last column if it has one."""
+"""Every projection with its primary key, and the type of the JSON in its last column if it has one. `webhook_progress`
+is none: no event says how far a webhook has come."""
 
 _ROWS_A_WORD: Final = 10_000
 
@@ -44,7 +51,7 @@ Values = tuple[Any, ...]
 
 def compare_tables(live: sqlite3.Connection, right: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
     """Name every row that is missing, foreign or changed. To be called within one transaction of the live ledger."""
-    tables = [table for table in TABLES if not _comes_later(live, table)]
+    tables = [table for table in TABLES if not comes_later(live, table)]
     with as_bytes(live), as_bytes(right):
         for table in tables:
             try:
@@ -53,7 +60,7 @@ def compare_tables(live: sqlite3.Connection, right: sqlite3.Connection, tally: T
                 tally.add("file_damaged", table, f"The table {table} cannot be read: {error}.")
 
 
-def _comes_later(live: sqlite3.Connection, table: str) -> bool:
+def comes_later(live: sqlite3.Connection, table: str) -> bool:
     """Whether the ledger is from an older version without this table: the next start of the daemon adds it."""
     is_old = live.execute("PRAGMA user_version").fetchone()[0] < USER_VERSION
     return is_old and live.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is None

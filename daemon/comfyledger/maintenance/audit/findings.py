@@ -55,6 +55,7 @@ MENDS: Final[dict[str, str]] = {
     "input_missing": "comfyledger input add FILE",
     "input_changed": "comfyledger input add FILE",
     "input_foreign": "restart the daemon; if it is still there, check it and remove it by hand",
+    "thumbnail_foreign": "restart the daemon, which removes it",
     "store_unusable": "comfyledger doctor",
     "store_elsewhere": "configure the store as it was",
     "store_missing": "comfyledger recover --missing --store NAME --dry-run",

@@ -17,21 +17,25 @@ import msgspec
 from comfyledger.core.events import KINDS, NUMBERING, BatchRequested, BlobErased, Event, ImageForgotten, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.keys import (
+    BackendKey,
     InputKey,
     InputUses,
     Key,
     LaneKey,
     OneKey,
+    PresentBackends,
+    PresentWebhooks,
     RequestKey,
     SeriesKey,
     TemplateKey,
+    WebhookKey,
     whole_batch,
 )
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Line, decode
 from comfyledger.ledger.log_reader import LogReader, LogUnreadable
-from comfyledger.ledger.sqlite import blobs, image_uses, input_uses, projections, schema
+from comfyledger.ledger.sqlite import blobs, facets, image_uses, input_uses, projections, reviews, schema
 from comfyledger.maintenance.audit.chain import pages
 from comfyledger.maintenance.audit.findings import Progress, Tally
 
@@ -41,7 +45,7 @@ CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupEr
 """Raised by folding an event that no daemon can have written."""
 
 _NAMING: Final = frozenset((BatchRequested, *NUMBERING, ImageForgotten))
-"""Events that also write names_given, template_uses or image_uses."""
+"""Events that also write names_given, template_uses, image_uses or facets."""
 NAMING_TEXTS: Final = frozenset(
     kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
 )
@@ -103,9 +107,11 @@ def _whole(keys: Iterable[Key]) -> Iterator[Key]:
     """The keys, each part of a batch replaced by the whole batch."""
     batches = set()
     for key in keys:
-        if isinstance(key, SeriesKey | LaneKey | InputKey):
+        if isinstance(key, SeriesKey | LaneKey | InputKey | BackendKey | WebhookKey):
             yield key
-        elif not isinstance(key, RequestKey | TemplateKey | InputUses):  # no event touches one of these
+        elif not isinstance(
+            key, RequestKey | TemplateKey | InputUses | PresentBackends | PresentWebhooks
+        ):  # touched by no event
             batches.add(key.batch_id)
     for batch_id in batches:
         yield from whole_batch(batch_id)
@@ -184,11 +190,14 @@ class Scratch:
         working.put(evolve(working, Recorded(line.position, line.at_ms, event)))
         batch = working.batch(line.stream)
         if type(event) in _NAMING:
-            projections.give_names(self.connection, event)
-            blobs.note_templates(self.connection, event, batch)
+            projections.give_names(self.connection, (event,))
+            blobs.note_templates(self.connection, ((event, batch),))
             image_uses.note(self.connection, event)
+            facets.note(self.connection, event, batch)
         if type(event) in input_uses.NOTED:
             input_uses.note(self.connection, event, batch, line.at_ms)
+        if type(event) in reviews.NOTED:
+            reviews.note(self.connection, event)
         return batch
 
 

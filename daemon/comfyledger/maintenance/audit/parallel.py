@@ -28,10 +28,10 @@ from comfyledger.maintenance.audit import compare
 from comfyledger.maintenance.audit.chain import is_at, links_hold
 from comfyledger.maintenance.audit.file import check_file
 from comfyledger.maintenance.audit.findings import Kind, Progress, Tally, part, silent
+from comfyledger.maintenance.audit.folded import Account
 from comfyledger.maintenance.audit.inputs import check_inputs
 from comfyledger.maintenance.audit.spool import check_spool
 from comfyledger.maintenance.audit.streams import (
-    Account,
     Range,
     counted,
     range_agrees,
@@ -39,6 +39,7 @@ from comfyledger.maintenance.audit.streams import (
     series_agree,
     templates_agree,
 )
+from comfyledger.maintenance.audit.thumbnails import check_thumbnails
 from comfyledger.maintenance.open_read_only import open_read_only
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Folders(msgspec.Struct, frozen=True):
 
     spool: str
     inputs: str
+    thumbnails: str
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -113,7 +115,7 @@ def _sum(accounts: Iterable[Account | None]) -> Account | None:
 
 
 def check_rest(live: sqlite3.Connection, scope: Scope, tally: Tally, progress: Progress) -> None:
-    """Check what is neither chain nor projection: the file itself, the texts, the spool and the inputs."""
+    """Check what is neither chain nor projection: the file itself, the texts, and the files in all folders."""
     with part("the file", tally):
         check_file(live, tally, progress)
     with part("the texts", tally):
@@ -122,6 +124,8 @@ def check_rest(live: sqlite3.Connection, scope: Scope, tally: Tally, progress: P
         check_spool(live, Path(scope.folders.spool), scope.now_s, tally, progress)
     with part("the rows of the inputs", tally):
         check_inputs(live, Path(scope.folders.inputs), scope.now_s, tally, progress)
+    with part("the thumbnails", tally):
+        check_thumbnails(live, Path(scope.folders.thumbnails), scope.now_s, tally)
 
 
 # ---- the processes

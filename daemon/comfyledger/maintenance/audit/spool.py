@@ -81,13 +81,13 @@ def _must_stay(row: ImageRow) -> bool:
 
 def _add_if_still_wrong(connection: sqlite3.Connection, root: Path, before: ImageRow, tally: Tally) -> None:
     """Add a finding if the file is still wrong by the row as it is now."""
-    row = _row(connection, before.batch_id, before.index)
+    row = row_of_image(connection, before.batch_id, before.index)
     if row is not None and (wrong := _wrong(root, row)):
         kind, how = wrong
         tally.add(kind, str(_path_of(root, row)), f"The file of {row.file} ({row.state}): {how}.")
 
 
-def _row(connection: sqlite3.Connection, batch_id: str, index: int) -> ImageRow | None:
+def row_of_image(connection: sqlite3.Connection, batch_id: str, index: int) -> ImageRow | None:
     return projections.load(connection, (ImageKey(batch_id, index),)).image(batch_id, index)
 
 
@@ -111,7 +111,7 @@ def _is_known(connection: sqlite3.Connection, root: Path, path: Path) -> bool:
         return False
     if int(kept[1]) >= WAITING_FIRST:
         return _waits(connection, path.parent.name, int(kept[1]))
-    row = _row(connection, path.parent.name, int(kept[1]))
+    row = row_of_image(connection, path.parent.name, int(kept[1]))
     return row is not None and row.extension == kept[2] and not row.is_forgotten
 
 

@@ -3,7 +3,7 @@
 A batch's events touch its own rows and its series. So batches are folded one at a time in memory and compared with the
 live rows at once. A range of batches is checked in a transaction of its own, on any processor. A range cannot see a row
 that belongs to no batch; the counts show it, because the batches of all ranges must account for what the tables had at
-the head. Series and lanes are folded separately from the few events that touch them.
+the head. Series, lanes, inputs, backends and webhooks are folded separately from the few events that touch them.
 
 The fold is the daemon's `evolve`. A failure here names no row; for that `fold` folds the whole log and `compare`
 compares row by row.
@@ -20,44 +20,25 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.core.events import (
-    KIND_OF,
-    NUMBERING,
-    BatchRequested,
-    BatchSettled,
-    BlobErased,
-    Event,
-    ImageForgotten,
-    InputAdded,
-    InputErased,
-    InputForgotten,
-    InputRemoved,
-    InputSent,
-    LanePaused,
-    LaneResumed,
-    LedgerRestored,
-    Recorded,
-    SeriesOpened,
-    SeriesRaised,
-    SourcesFixed,
-)
+from comfyledger.core.backends import BackendRow
+from comfyledger.core.events import KIND_OF, NUMBERING, BatchRequested, Event, Recorded
+from comfyledger.core.evolve.batches import series_used
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.recovery import series_renumbered
 from comfyledger.core.inputs import InputRow
-from comfyledger.core.keys import InputKey, LaneKey, SeriesKey
-from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow, Slice
+from comfyledger.core.keys import BackendKey, InputKey, LaneKey, SeriesKey, WebhookKey
+from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow
+from comfyledger.core.webhooks import WebhookRow
 from comfyledger.ledger.eventlog import Head, decode
-from comfyledger.ledger.sqlite import image_uses, input_uses, projections
+from comfyledger.ledger.sqlite import facets, input_uses, projections
 from comfyledger.ledger.sqlite.log_table import one_moment
-from comfyledger.maintenance.audit.compare import HELD, compare_table, same_row
+from comfyledger.maintenance.audit.compare import HELD, comes_later, compare_table, same_row
 from comfyledger.maintenance.audit.findings import Tally, silent
-from comfyledger.maintenance.audit.fold import CANNOT, NAMING_TEXTS, Scratch, Working, texts_of
+from comfyledger.maintenance.audit.fold import CANNOT, Scratch, Working
+from comfyledger.maintenance.audit.folded import OF_INPUTS, OF_NO_BATCH, Account, Differs, Folded
 
 EVENTS_A_RANGE: Final = 20_000
-_OF_INPUTS: Final = (InputAdded, InputSent, InputForgotten, InputErased, InputRemoved)
-_OF_NO_BATCH: Final = (SeriesOpened, SeriesRaised, LedgerRestored, LanePaused, LaneResumed, *_OF_INPUTS)
-_KINDS_OF_NO_BATCH: Final = frozenset(KIND_OF[kind] for kind in _OF_NO_BATCH)
-_OF_SERIES: Final = (*_OF_NO_BATCH, BatchRequested, *NUMBERING)
+_OF_SERIES: Final[tuple[type[Event], ...]] = (*OF_NO_BATCH, BatchRequested, *NUMBERING)
 
 _EVENTS: Final = (
     "SELECT stream, position, at, kind, schema, data FROM events WHERE stream >= ? AND stream < ?"
@@ -71,27 +52,29 @@ _ROWS: Final = tuple(
         ("images", "batch_id, image, prompt, user_key, state, row", "batch_id, image"),
     )
 )
-_NAMED: Final = "SELECT n.name, n.batch_id, n.image FROM json_each(?) j CROSS JOIN names_given n ON n.name = j.value"
+_NAMED: Final = (
+    "SELECT count(*) FROM json_each(?) j CROSS JOIN names_given n ON n.name = j.key"
+    " WHERE n.image = j.value AND n.batch_id = ?"
+)
 _HELD: Final = "SELECT b.digest, b.key <> '' FROM json_each(?) j CROSS JOIN blobs b ON b.digest = j.value"
 _INPUTS_USED: Final = "SELECT sha256, label, ended_ms FROM input_uses WHERE batch_id = ?"
 _IMAGES_USED: Final = (
     "SELECT u.batch_id, u.image, u.kind, u.label, u.by_batch FROM json_each(?) j JOIN image_uses u"
     " ON u.batch_id = j.value ->> 0 AND u.image = j.value ->> 1 AND u.by_batch = ?"
 )
+_FACETS: Final = "SELECT * FROM facets WHERE batch_id = ?"
+_REVIEWED: Final = "SELECT image, verdict, rating FROM reviews WHERE batch_id = ?"
 _USED: Final = "SELECT count(*) FROM template_uses WHERE template = ? AND batch_id = ?"
 _OF_USER: Final = (
     "SELECT count(*) FROM events e JOIN events_by_user u ON u.user = ? AND u.position = e.position WHERE e.stream = ?"
 )
 _REQUEST: Final = "SELECT label, request_id, batch_id, row FROM requests WHERE label = ? AND request_id = ?"
 _SERIES: Final = "SELECT position, at, kind, schema, data FROM events WHERE kind IN ({}) ORDER BY position".format(  # noqa: S608
-    ", ".join(f"'{KIND_OF[kind]}'" for kind in _OF_SERIES)
+    ", ".join(sorted(f"'{KIND_OF[kind]}'" for kind in _OF_SERIES))
 )
 
 _BEYOND: Final = b""
 """Every BLOB comes after all TEXT (SQLite, datatypes, sort order)."""
-
-EventLine = tuple[str, int, int, str, int, str]
-"""An event as `_EVENTS` reads it: stream, position, time, kind, schema, data."""
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -100,28 +83,6 @@ class Range(msgspec.Struct, frozen=True):
     first: str
     end: str
     events: int
-
-
-class Account(msgspec.Struct):
-    """What streams account for at the head, table by table; `positions` is the sum of those of their events."""
-
-    events: int = 0
-    positions: int = 0
-    by_user: int = 0
-    requests: int = 0
-    names: int = 0
-    uses: int = 0
-    input_uses: int = 0
-    image_uses: int = 0
-    texts: int = 0
-
-    def add(self, other: Account) -> None:
-        for field in Account.__struct_fields__:
-            setattr(self, field, getattr(self, field) + getattr(other, field))
-
-
-class Differs(Exception):
-    """A row or a count does not agree with the log."""
 
 
 # ---- ranges and counts
@@ -151,6 +112,8 @@ _COUNTED: Final = (
     "template_uses",
     "input_uses",
     "image_uses",
+    "reviews",
+    "facets",
     f"blobs WHERE key = '' AND {HELD}",
 )
 
@@ -163,17 +126,21 @@ def templates_agree(live: sqlite3.Connection) -> bool:
     return bool(held == used)
 
 
-# ---- series, lanes and inputs
+# ---- series, lanes, inputs, backends and webhooks
 
 
 def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
-    """Whether series, lanes and inputs agree with the log; False for a faulty ledger. `folder`: for a scratch file."""
+    """Whether series, lanes, inputs, added backends and webhooks agree with the log; False for a faulty ledger.
+
+    `folder`: for a scratch file.
+    """
     scratch, tally = Scratch(folder / "series.db"), Tally()
     try:
         with one_moment(live):
             _fold_series(live, scratch.connection)
-            for table in ("series", "lanes", "inputs", "input_labels"):
-                compare_table(live, scratch.connection, table, tally, silent)
+            for table in ("series", "lanes", "inputs", "input_labels", "backends", "webhooks"):
+                if not comes_later(live, table):
+                    compare_table(live, scratch.connection, table, tally, silent)
     except CANNOT:
         return False
     finally:
@@ -181,17 +148,23 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
     return not tally
 
 
+_KEYS: Final = (SeriesKey, LaneKey, InputKey, BackendKey, WebhookKey)
+_TABLES: Final = (SeriesRow, LaneRow, InputRow, BackendRow, WebhookRow)
+
+
 def _fold_series(live: sqlite3.Connection, scratch: sqlite3.Connection) -> None:
     working = Working(scratch)
     for position, at, kind, schema, data in live.execute(_SERIES):
         event = decode(kind, schema, data)
-        working.hold(key for key in touches(event) if isinstance(key, SeriesKey | LaneKey | InputKey))
-        if isinstance(event, NUMBERING):
+        working.hold(key for key in touches(event) if isinstance(key, _KEYS))
+        if isinstance(event, BatchRequested):
+            working.put(series_used(working, event))
+        elif isinstance(event, NUMBERING):
             working.put((series_renumbered(working, event),))
         else:
             rows = evolve(working, Recorded(position, at, event))
-            working.put(row for row in rows if isinstance(row, (SeriesRow, LaneRow, InputRow)))
-        if isinstance(event, _OF_INPUTS):
+            working.put(row for row in rows if isinstance(row, _TABLES))
+        if type(event) in OF_INPUTS:
             input_uses.note_labels(scratch, event, at)
         working.drop_if_full()
     working.drop()
@@ -248,14 +221,20 @@ class _RangeCheck:
 
     def _compare_other_tables(self, folded: Folded, batch: BatchRow) -> None:
         """Compare what the batch has in tables with other keys."""
-        names = [name for name, *_ in folded.names]
-        if set(self._among(_NAMED, names)) != set(folded.names) or len(set(names)) != len(names):
+        names = {name: image for name, _, image in folded.names}
+        given = self._live.execute(_NAMED, (msgspec.json.encode(names).decode(), batch.batch_id)).fetchone()[0]
+        if (given, len(names)) != (len(folded.names), len(folded.names)):
             raise Differs
         uses = self._live.execute(_USED, (batch.template, batch.batch_id)).fetchone()[0]
         of_user = self._live.execute(_OF_USER, (batch.user_key, batch.batch_id)).fetchone()[0]
         if (uses, of_user) != (folded.is_using, folded.events):
             raise Differs
         self._compare_loaded(folded, batch)
+        if self._live.execute(_FACETS, (batch.batch_id,)).fetchone() != facets.of(batch):
+            raise Differs
+        reviews = folded.reviews  # of most batches none, as the counts say
+        if reviews and set(self._live.execute(_REVIEWED, (batch.batch_id,))) != reviews:
+            raise Differs
 
     def _compare_loaded(self, folded: Folded, batch: BatchRow) -> None:
         """Compare which inputs and images the batch is made from. Of most batches there are none, as the counts say."""
@@ -284,93 +263,3 @@ def _same(live: Iterator[tuple[Any, ...]], rows: Iterable[Row]) -> None:
         wanted, found = projections.stored(row), next(live, None)
         if found != wanted and (found is None or not same_row(found, wanted, type(row))):
             raise Differs
-
-
-class Folded:
-    """The rows of one stream after its events, and what they account for in other tables."""
-
-    def __init__(self, stream: str, head: int) -> None:
-        self.stream = stream
-        self.state = Slice()
-        self.names: list[tuple[str, str, int]] = []
-        self.texts: dict[str, str] = {}
-        """Digests of texts that were not erased, each with the kind of its text."""
-        self.inputs: dict[str, int] = {}
-        """The inputs that the batch uses, each with the time at which the use ended; 0 while it is open."""
-        self.sources: list[image_uses.Use] = []
-        """The images that the batch was made from."""
-        self.events = self._positions = 0
-        self.is_using = self.is_elsewhere = False
-        self._head = head
-        self._at_head: Account | None = None
-
-    def take(self, events: Iterable[EventLine]) -> None:
-        """Fold the stream's events. Raises Differs for one that belongs to another stream, or one of CANNOT."""
-        stream, state, head = self.stream, self.state, self._head
-        for _, position, at, kind, schema, data in events:
-            if position > head and self._at_head is None:
-                self._at_head = self._account()
-            self.events += 1
-            self._positions += position
-            event = decode(kind, schema, data)
-            if kind in _KINDS_OF_NO_BATCH:
-                self.is_elsewhere = True
-                self._note(event)
-                continue
-            if self.is_elsewhere or event.batch_id != stream:  # type: ignore[attr-defined]
-                raise Differs
-            if isinstance(event, NUMBERING):  # series_agree checks the series; here it must only exist
-                state.put((SeriesRow(event.series, "", 0),))
-            state.put(evolve(state, Recorded(position, at, event)))
-            if type(event) in _IN_OTHER_TABLES:
-                self._note(event)
-            if type(event) in input_uses.NOTED:
-                self._note_inputs(event, at)
-
-    def _note(self, event: Event) -> None:
-        self.names += projections.names_given(event)
-        for digest, kind in texts_of(event):
-            self.texts.setdefault(digest, kind)
-        match event:
-            case BatchRequested():
-                self.is_using = True
-                self.sources = image_uses.uses(event)
-            case ImageForgotten():
-                batch = self.state.the_batch(self.stream)
-                self.is_using = self.is_using and batch.forgotten != batch.images
-            case BlobErased(digests=digests):
-                for digest in digests:
-                    self.texts.pop(digest, None)
-            case _:
-                pass
-
-    def _note_inputs(self, event: Event, at_ms: int) -> None:
-        batch = self.state.the_batch(self.stream)
-        match event:
-            case BatchRequested(prompts=prompts):
-                self.inputs = dict.fromkeys((load.sha256 for one in prompts for load in one.loads if load.sha256), 0)
-            case SourcesFixed(loads=loads):
-                self.inputs = dict.fromkeys((load.sha256 for load in loads), 0) | self.inputs
-            case BatchSettled():
-                self.inputs = dict.fromkeys(self.inputs, at_ms)
-            case ImageForgotten():
-                self.inputs = {} if batch.forgotten == batch.images else self.inputs
-            case _ if not batch.settled:
-                self.inputs = dict.fromkeys(self.inputs, 0)
-
-    @property
-    def at_head(self) -> Account:
-        return self._account() if self._at_head is None else self._at_head
-
-    def _account(self) -> Account:
-        """What the events so far account for."""
-        texts = sum(kind != "template" for kind in self.texts.values())
-        if self.is_elsewhere or not self.events:
-            return Account(self.events, self._positions, texts=texts)
-        made_from = len(self.inputs), len(self.sources)
-        return Account(
-            self.events, self._positions, self.events, 1, len(self.names), int(self.is_using), *made_from, texts
-        )
-
-
-_IN_OTHER_TABLES: Final = NAMING_TEXTS | {BatchRequested, *NUMBERING, ImageForgotten, BlobErased}

@@ -40,14 +40,44 @@ def of_shared_folders(key: str, folders: Mapping[str, str]) -> list[Diagnosis]:
     ]
 
 
+def lacking(
+    needs: Mapping[str, Collection[str]], tags: Mapping[str, Collection[str]], fits: Mapping[str, Fits]
+) -> dict[str, dict[str, list[str]]]:
+    """By workflow and by ComfyUI, what is missing there; nothing if the workflow fits.
+
+    `needs`: the tags that each workflow needs. `tags`, `fits`: of each ComfyUI; of `fits`, of each that could be asked.
+    """
+    return {
+        name: {backend: _missing(name, wanted, tags[backend], one.get(name, ())) for backend, one in fits.items()}
+        for name, wanted in needs.items()
+    }
+
+
+def _missing(name: str, needs: Collection[str], tags: Collection[str], said: Sequence[Diagnosis]) -> list[str]:
+    found = [one.sentence.removeprefix(f"Workflow {name}: ") for one in said if one.verdict != "ok"]
+    if missing := [need for need in needs if need not in tags]:
+        found.insert(0, f"It does not have the tags: {', '.join(missing)}.")
+    return found
+
+
+def of_added(names: Collection[str]) -> list[Diagnosis]:
+    """`names`: of the ComfyUIs that clients have added, which only the daemon calls."""
+    if not names:
+        return []
+    text = f"Added to the running daemon, and checked by it alone: {', '.join(list(names)[:LACKING_SHOWN])}"
+    more = f" and {len(names) - LACKING_SHOWN} more" if len(names) > LACKING_SHOWN else ""
+    return [Diagnosis("comfyui", "ok", f"{text}{more}. `comfyledger backends` shows how they are.")]
+
+
 def of_prompts_left(prompts: Mapping[str, int], configured: Collection[str]) -> list[Diagnosis]:
-    """`prompts`: how many are at each ComfyUI, by name. Those of one that is not configured any more wait for it."""
+    """`prompts`: how many are at each ComfyUI, by name. Those of one that is not configured any more go to
+    others as soon as the daemon finds that out."""
     return [
         Diagnosis(
             f"comfyui {name}",
             "warning",
-            f"{count:,} prompts are at the ComfyUI {name}, which is not configured any more, and wait for it.",
-            f"[comfyui.{name}] again, or cancel their batches and submit them again",
+            f"{count:,} prompts are at the ComfyUI {name}, which is not configured any more: others will render them.",
+            f"[comfyui.{name}] again, before the daemon starts, to keep what it has rendered",
         )
         for name, count in sorted(prompts.items())
         if name not in configured

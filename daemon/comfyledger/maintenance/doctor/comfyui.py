@@ -22,11 +22,14 @@ from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.messages import Status, parse_text
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.transfer import NotReached
+from comfyledger.errors import Refused
 from comfyledger.maintenance.doctor.comfyui_judge import (
+    Draft,
     End,
     Planned,
     Probe,
     Socket,
+    of_draft,
     of_id,
     of_nodes,
     of_probe,
@@ -51,11 +54,21 @@ GRAPH: Final[dict[str, Any]] = {
 
 
 class Examination:
-    """The checks of one ComfyUI. `ids` makes a UUID for each socket and prompt; `workflows` are the configured
-    ones. `reach` learns the `version`, and `nodes` what ComfyUI would say to each workflow (`fits`)."""
+    """The checks of one ComfyUI. `ids` makes a UUID for each socket and prompt; `workflows` are the configured ones,
+    `drafts` those in the UI format. `reach` learns the `version`, and `nodes` what ComfyUI would say to each workflow
+    (`fits`).
+    """
 
-    def __init__(self, name: str, comfyui: ComfyUI, workflows: Mapping[str, Planned], ids: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        comfyui: ComfyUI,
+        workflows: Mapping[str, Planned],
+        ids: Callable[[], str],
+        drafts: Mapping[str, Draft] = {},
+    ) -> None:
         self._name, self._comfyui, self._workflows, self._ids = name, comfyui, workflows, ids
+        self._drafts = drafts
         self._area = f"comfyui {name}"
         self.version = ""
         self.fits: dict[str, list[Diagnosis]] = {}
@@ -72,11 +85,19 @@ class Examination:
 
     async def nodes(self) -> list[Diagnosis]:
         try:
-            info = ObjectInfo(await self._comfyui.object_info(), "")
+            body, info = await self._comfyui.object_info()
         except NotReached as trouble:
             return [Diagnosis(self._area, "failure", f"The nodes cannot be listed: {trouble.text}", LOG)]
         self.fits = {name: of_nodes(self._area, name, workflow, info) for name, workflow in self._workflows.items()}
+        for name, draft in self._drafts.items():
+            self.fits[name] = await self._drawn(name, draft, body, info)
         return [one for said in self.fits.values() for one in said]
+
+    async def _drawn(self, name: str, draft: Draft, body: bytes, info: ObjectInfo) -> list[Diagnosis]:
+        try:
+            return of_nodes(self._area, name, await draft(body, info), info)
+        except Refused as refusal:
+            return [of_draft(self._area, name, refusal)]
 
     async def ids(self) -> list[Diagnosis]:
         try:

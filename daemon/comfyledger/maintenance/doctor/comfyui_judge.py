@@ -5,7 +5,7 @@ Behaviour as measured with ComfyUI 0.33.0. Versions before mid-2025 are only kno
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ from comfyledger.comfyui.graph.checks import find_mistakes
 from comfyledger.comfyui.graph.nodes import Graph
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run
 from comfyledger.comfyui.object_info import ObjectInfo
-from comfyledger.errors import NodeMistake
+from comfyledger.errors import NodeMistake, Refused
 from comfyledger.maintenance.doctor.judge import Diagnosis
 
 TEXT_CHARS_MAX: Final = 300
@@ -37,6 +37,11 @@ class Planned(NamedTuple):
     plan: Plan
     files: Collection[str] = ()
     """The addresses that get an input file."""
+
+
+Draft = Callable[[bytes, ObjectInfo], Awaitable[Planned]]
+"""Makes a workflow of a document in the UI format, for a ComfyUI that says this of its nodes: as it said it, and as it
+was read. Raises Refused."""
 
 
 class Socket(msgspec.Struct, frozen=True):
@@ -98,6 +103,11 @@ def of_nodes(area: str, name: str, workflow: Planned, info: ObjectInfo) -> list[
         text = f"Workflow {name}: ComfyUI would not take {len(mistakes) - MISTAKES_SHOWN} other things either."
         found.append(Diagnosis(area, "failure", text, f"[workflows.{name}]"))
     return found or [Diagnosis(area, "ok", f"Workflow {name}: ComfyUI has its nodes and their models.")]
+
+
+def of_draft(area: str, name: str, refusal: Refused) -> Diagnosis:
+    """A document that cannot be converted with the nodes that a ComfyUI has."""
+    return Diagnosis(area, "failure", f"Workflow {name}: {cut(refusal.message, TEXT_CHARS_MAX)}", refusal.hint)
 
 
 def _of_mistake(area: str, name: str, mistake: NodeMistake) -> Diagnosis:

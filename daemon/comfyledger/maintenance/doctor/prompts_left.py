@@ -1,4 +1,4 @@
-"""The fact that the doctor gathers about prompts at ComfyUIs: how many of the ledger's are at each. No verdict.
+"""What the doctor reads about ComfyUIs in the ledger: how many prompts are at each, which were added. No verdict.
 
 The ledger is only read, while a daemon may run.
 """
@@ -13,12 +13,19 @@ from typing import Final
 from comfyledger.errors import LedgerUnusable
 from comfyledger.maintenance.open_read_only import open_read_only
 
-_OPEN: Final = "SELECT json_extract(row, '$.backend') FROM prompts WHERE state NOT IN ('done', 'queued')"
+_OPEN: Final = (
+    "SELECT json_extract(row, '$.backend') FROM prompts WHERE state NOT IN ('done', 'queued', 'strays')"
+    " UNION ALL SELECT json_extract(stray.value, '$.backend') FROM prompts, json_each(row, '$.strays') AS stray"
+    " WHERE state <> 'done'"
+)
+
+_ADDED: Final = "SELECT name FROM backends WHERE present ORDER BY name"
 
 
 def prompts_at(ledger: Path) -> dict[str, int]:
-    """By backend, prompts that are there or whose files are; none if the ledger cannot be read, which is a check of
-    its own. Raises OSError."""
+    """By backend, prompts that are there or whose files are, and those that were left behind there; none if the ledger
+    cannot be read, which is a check of its own. Raises OSError.
+    """
     if not ledger.exists():
         return {}
     try:
@@ -26,3 +33,15 @@ def prompts_at(ledger: Path) -> dict[str, int]:
             return dict(Counter(backend for (backend,) in connection.execute(_OPEN) if backend))
     except (sqlite3.Error, LedgerUnusable):
         return {}
+
+
+def added_to(ledger: Path) -> list[str]:
+    """The names of the ComfyUIs that clients have added; none if the ledger cannot be read, or is of an older version.
+    Raises OSError."""
+    if not ledger.exists():
+        return []
+    try:
+        with open_read_only(ledger) as connection:
+            return [name for (name,) in connection.execute(_ADDED)]
+    except (sqlite3.Error, LedgerUnusable):
+        return []

@@ -111,7 +111,7 @@ def _of_secret(kept: Kept, keeper: Keeper) -> list[Diagnosis]:
 
 
 def of_folder(section: str, kept: Kept | None, keeper: Keeper) -> list[Diagnosis]:
-    """The folder of ledger or spool: who may write to it may replace files."""
+    """The folder of ledger, spool or thumbnails: who may write to it may replace files."""
     who = others(kept, keeper, WRITE) if kept is not None else ""
     if kept is None or not who:
         return []

@@ -22,12 +22,13 @@ from comfyledger.accounts import Keeper, keeper_of
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.core.scheduling.fit import allowed
 from comfyledger.guarded import Guarded
-from comfyledger.maintenance.doctor import backends, judge, machine, rights
+from comfyledger.maintenance.doctor import backends, judge, machine, rights, webhooks
 from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
-from comfyledger.maintenance.doctor.comfyui_judge import Planned
+from comfyledger.maintenance.doctor.comfyui_judge import Draft, Planned
 from comfyledger.maintenance.doctor.inputs import inputs as files_of_inputs
 from comfyledger.maintenance.doctor.judge import Diagnosis
-from comfyledger.maintenance.doctor.prompts_left import prompts_at
+from comfyledger.maintenance.doctor.prompts_left import added_to, prompts_at
+from comfyledger.maintenance.doctor.thumbnails import of_thumbnails, thumbnails
 from comfyledger.plugin_api import Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import Settings
@@ -45,10 +46,14 @@ Found = Sequence[Diagnosis]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was found, in a fixed order. `overdue`: a check was abandoned, and its thread may never end."""
+    """What was found, in a fixed order. `overdue`: a check was abandoned, and its thread may never end.
+
+    `lacking`: with several ComfyUIs, by workflow and by ComfyUI, what is missing there.
+    """
 
     diagnoses: tuple[Diagnosis, ...]
     overdue: bool = False
+    lacking: Mapping[str, Mapping[str, Sequence[str]]] = {}
 
     @property
     def verdict(self) -> judge.Verdict:
@@ -80,12 +85,15 @@ class Bounds:
 
 
 class Doctor:
-    """The checks of one configuration. `workflows` are its own by name; `ids` makes UUIDs."""
+    """The checks of one configuration. `workflows` are its own by name, `drafts` those in the UI format; `ids` makes
+    UUIDs.
+    """
 
     def __init__(
         self,
         settings: Settings,
         workflows: Mapping[str, Planned],
+        drafts: Mapping[str, Draft],
         session: aiohttp.ClientSession,
         ids: Callable[[], str],
         bounds: Bounds,
@@ -93,7 +101,9 @@ class Doctor:
         probe: bool,
     ) -> None:
         self._settings, self._workflows, self._session, self._ids = settings, workflows, session, ids
-        self._bounds, self._probe = bounds, probe
+        self._bounds, self._probe, self._drafts = bounds, probe, drafts
+        self.lacking: dict[str, dict[str, list[str]]] = {}
+        """With several ComfyUIs, by workflow and by ComfyUI, what is missing there."""
 
     async def examine(self) -> list[Diagnosis]:
         """Run every check that needs a configuration."""
@@ -107,12 +117,15 @@ class Doctor:
             self._bounds.check("disk spool", self._disk("spool", spool, settings.spool.free_min_bytes)),
             self._bounds.check("disk inputs", self._disk("inputs", inputs, settings.spool.free_min_bytes)),
             self._bounds.check("inputs", self._inputs()),
+            self._bounds.check("thumbnails", self._thumbnails()),
             *(self._bounds.check(f"output {name}", self._output(name)) for name in settings.comfyui),
             *(self._bounds.check(f"input {name}", self._input(name)) for name in settings.comfyui),
             self._bounds.check("output", self._shared_folders()),
             self._backends(),
             self._bounds.check("comfyui", self._prompts_left()),
             self._bounds.check("stores", self._stores(), STORE_S + CALL_S),
+            *(self._bounds.check(f"webhook {name}", self._webhook(name)) for name in settings.webhooks),
+            self._bounds.check("webhooks", self._webhooks()),
             self._bounds.check("token", self._token()),
             self._bounds.check("daemon", self._daemon()),
         )
@@ -163,6 +176,24 @@ class Doctor:
         seen = await machine.in_thread(lambda: files_of_inputs(settings.ledger_path, settings.inputs_path, time.time()))
         return judge.of_inputs(seen, settings.inputs.quota_bytes, settings.comfyui)
 
+    async def _thumbnails(self) -> Found:
+        folder, quota_bytes = self._settings.thumbnails_path, self._settings.thumbnails.quota_bytes
+        kept = await machine.in_thread(lambda: machine.folder(folder))
+        seen = await machine.in_thread(lambda: thumbnails(folder))
+        return [*rights.of_folder("thumbnails", kept, await self._keeper()), *of_thumbnails(seen, quota_bytes)]
+
+    async def _webhook(self, name: str) -> Found:
+        """The secret first: nobody is called who could not be delivered to."""
+        one = self._settings.webhooks[name]
+        wrong = await machine.in_thread(lambda: webhooks.of_secret(name, one, os.environ))
+        return wrong or [await webhooks.of_endpoint(name, one.url)]
+
+    async def _webhooks(self) -> Found:
+        settings = self._settings
+        seen = await machine.in_thread(lambda: webhooks.in_ledger(settings.ledger_path))
+        now_ms = time.time_ns() // 1_000_000
+        return webhooks.of_states(seen, settings.webhooks, settings.webhooks_allowed, now_ms)
+
     async def _token(self) -> Found:
         return rights.of_token(await machine.in_thread(lambda: machine.token(self._settings)))
 
@@ -197,23 +228,25 @@ class Doctor:
         by_name = dict(zip(self._settings.comfyui, (examination for examination, _ in found), strict=True))
         versions = {name: one.version for name, one in by_name.items() if one.version}
         fits = {name: one.fits for name, one in by_name.items() if one.fits}
-        return [*each, *backends.of_versions(versions), *backends.of_workflows(self._allowed(), fits)]
-
-    def _allowed(self) -> dict[str, tuple[str, ...]]:
-        """The ComfyUIs that have the tags that each workflow needs."""
         tags = {name: one.tags for name, one in self._settings.comfyui.items()}
-        configured = self._settings.workflows
-        return {name: allowed(tags, "", configured[name].needs) for name in self._workflows if name in configured}
+        configured, every = self._settings.workflows, (*self._workflows, *self._drafts)
+        needs = {name: configured[name].needs for name in every if name in configured}
+        self.lacking = backends.lacking(needs, tags, fits)
+        may_have = {name: allowed(tags, "", wanted) for name, wanted in needs.items()}
+        return [*each, *backends.of_versions(versions), *backends.of_workflows(may_have, fits)]
 
     async def _prompts_left(self) -> Found:
-        prompts = await machine.in_thread(lambda: prompts_at(self._settings.ledger_path))
-        return backends.of_prompts_left(prompts, self._settings.comfyui)
+        path = self._settings.ledger_path
+        prompts = await machine.in_thread(lambda: prompts_at(path))
+        added = await machine.in_thread(lambda: added_to(path))
+        left = backends.of_prompts_left(prompts, {*self._settings.comfyui, *added})
+        return [*backends.of_added(added), *left]
 
     async def _comfyui(self, name: str) -> tuple[Examination, Found]:
         comfyui = ComfyUI(
             self._session, self._settings.comfyui[name].url, connect_timeout_s=CALL_S, request_timeout_s=CALL_S
         )
-        examination = Examination(name, comfyui, self._workflows, self._ids)
+        examination = Examination(name, comfyui, self._workflows, self._ids, self._drafts)
         area = f"comfyui {name}"
         (reached,) = await self._bounds.check(area, _as_list(examination.reach()))
         if reached.verdict == "failure":
@@ -271,14 +304,21 @@ async def _as_list(check: Awaitable[Diagnosis]) -> Found:
 
 
 async def examine(
-    settings: Settings, workflows: Mapping[str, Planned], ids: Callable[[], str], *, probe: bool
+    settings: Settings,
+    workflows: Mapping[str, Planned],
+    ids: Callable[[], str],
+    *,
+    probe: bool,
+    drafts: Mapping[str, Draft] = {},
 ) -> Report:
-    """Run every check. `workflows`: the usable ones by name. `probe`: let ComfyUI run a prompt of ours."""
+    """Run every check. `workflows`: the usable ones by name; `drafts`: those in the UI format. `probe`: let ComfyUI run
+    a prompt of ours.
+    """
     bounds = Bounds()
     async with aiohttp.ClientSession() as session:
-        doctor = Doctor(settings, workflows, session, ids, bounds, probe=probe)
+        doctor = Doctor(settings, workflows, drafts, session, ids, bounds, probe=probe)
         base, rest = await asyncio.gather(installed(bounds), doctor.examine())
-    return Report((*base, *rest), bounds.overdue)
+    return Report((*base, *rest), bounds.overdue, doctor.lacking)
 
 
 async def installed(bounds: Bounds) -> list[Diagnosis]:

@@ -45,7 +45,7 @@ def routes() -> list[web.RouteDef]:
 def _route(route: Route) -> web.RouteDef:
     path = route.path.replace("{image}", "{image:.+}")
     handle = functools.partial(_handle, route)
-    make = {"GET": web.get, "POST": web.post, "DELETE": web.delete}[route.method]
+    make = {"GET": web.get, "POST": web.post, "PUT": web.put, "DELETE": web.delete}[route.method]
     return make(path, handle, expect_handler=expect)
 
 

@@ -54,15 +54,23 @@ def read_get(request: web.Request, route: Route) -> Message:
 
 
 async def read_body(request: web.Request, route: Route, bytes_max: int) -> Body:
-    """The body of a POST, which may be too large if it could repeat an earlier request.
+    """The body of a POST or PUT, which may be too large if it could repeat an earlier request.
 
     Raises Refused(frame_too_large, content_type, timeout, unknown_field, invalid_field).
     """
     for name, _ in _parameters(request, route):
-        text = "A POST takes its fields in the body."
+        text = f"A {route.method} takes its fields in the body."
         raise Refused("unknown_field", text, hint="Send the fields in the body, as JSON.", path=f"query.{name[:64]}")
     hard_max = bytes_max * HARD_LIMIT if route.request is wire.SubmitBatch else bytes_max
     return body_of(request, route, await _read_bytes(request, bytes_max, hard_max))
+
+
+async def read_json(request: web.Request, bytes_max: int) -> bytes:
+    """The body of a POST that is no request of the websocket. Raises Refused as `read_body` does."""
+    for name in request.query if "?" in request.raw_path else ():
+        text = f"There is no parameter {name[:64]!r}."
+        raise Refused("unknown_field", text, hint="Send the fields in the body, as JSON.", path=f"query.{name[:64]}")
+    return await _read_bytes(request, bytes_max, bytes_max)
 
 
 def body_of(request: web.Request, route: Route, body: bytes) -> Body:
@@ -74,7 +82,7 @@ def body_of(request: web.Request, route: Route, body: bytes) -> Body:
 
 
 def read_post(route: Route, body: Body, bytes_max: int) -> Asked:
-    """The message of a POST, as strict as a frame. Raises Refused."""
+    """The message of a POST or PUT, as strict as a frame. Raises Refused."""
     if body.size_bytes > bytes_max:
         raise _too_large(bytes_max)
     envelope = wire.read_body(route.kind, body.raw)

@@ -119,6 +119,7 @@ class Run:
         self._outputs: dict[str, Any] = {}
         self._meta: dict[str, Any] = {}
         self._executed: list[str] = []
+        self._miscount: int | None = None
 
     async def to_the_end(self) -> None:
         """Run all nodes that must run, and send how it ended."""
@@ -141,9 +142,7 @@ class Run:
 
     def ended(self) -> Ended:
         """The history entry."""
-        more = self._shared.faults.take_miscount()
-        outputs = {node_id: _miscounted(output, more) for node_id, output in self._outputs.items()}
-        return Ended(outputs, self._meta, self._messages)
+        return Ended(self._outputs, self._meta, self._messages)
 
     def send(self, event: str, fields: dict[str, Any]) -> None:
         """Send a message to the client of this prompt, if it named itself."""
@@ -227,9 +226,11 @@ class Run:
             self._shared.ledger.files.append(Written(order, self._item.prompt_id, file.type, path))
 
     def _show(self, node_id: str, result: Result) -> None:
-        self._outputs[node_id] = result.output
+        if self._miscount is None:
+            self._miscount = self._shared.faults.take_miscount()
+        self._outputs[node_id] = _miscounted(result.output or {}, self._miscount)
         self._meta[node_id] = result.meta
-        self.send("executed", self._about(node_id) | {"output": result.output})
+        self.send("executed", self._about(node_id) | {"output": self._outputs[node_id]})
 
     async def _take_time(self, node: NodeClass, node_id: str, inputs: dict[str, Any]) -> int:
         """Wait as long as the images of a node take; returns the number of sampler steps."""

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfyledger.wire.answers.batches import BatchAccepted, Batches, BatchInfo, ImageInfo, Images, SeriesInfo
-from comfyledger.wire.answers.changes import ChangedCount, Forgotten, Recovered, SeriesRaised, Survey
+from comfyledger.wire.answers.activity import Activity
+from comfyledger.wire.answers.batches import (
+    BatchAccepted,
+    Batches,
+    BatchInfo,
+    ImageCounts,
+    ImageInfo,
+    Images,
+    SeriesInfo,
+)
+from comfyledger.wire.answers.changes import (
+    AddedBackend,
+    ChangedCount,
+    Forgotten,
+    Moved,
+    Recovered,
+    RemovedBackend,
+    Reviewed,
+    SeriesRaised,
+    Survey,
+)
 from comfyledger.wire.answers.characters import Characters
+from comfyledger.wire.answers.checks import Checks
 from comfyledger.wire.answers.events import (
     Explanation,
     LoggedEvent,
@@ -21,7 +41,8 @@ from comfyledger.wire.answers.inputs import InputInfo, Inputs
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.recipes import Recipe
 from comfyledger.wire.answers.server import ErrorInfo, Info, Waiting, Welcome
-from comfyledger.wire.answers.workflows import WorkflowReport
+from comfyledger.wire.answers.webhooks import AddedWebhook, RemovedWebhook, WebhookReplayed, Webhooks, WebhookTested
+from comfyledger.wire.answers.workflows import WorkflowInputs, WorkflowReport
 
 ANSWERS: Final[dict[str, type[Answer]]] = {
     "error": ErrorInfo,
@@ -36,21 +57,28 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "hello": Welcome,
     "submit_batch": BatchAccepted,
     "check_workflow": WorkflowReport,
+    "describe_workflow": WorkflowInputs,
     "open_series": SeriesInfo,
     "get_batch": BatchInfo,
     "list_batches": Batches,
     "get_image": ImageInfo,
     "get_recipe": Recipe,
     "list_images": Images,
+    "count_images": ImageCounts,
     "list_characters": Characters,
     "add_input": InputInfo,
     "list_inputs": Inputs,
     "forget_input": InputInfo,
+    "add_backend": AddedBackend,
+    "remove_backend": RemovedBackend,
     "cancel": ChangedCount,
     "retry": ChangedCount,
+    "set_priority": ChangedCount,
     "recover": Recovered,
     "forget": Forgotten,
+    "review": Reviewed,
     "pause": ChangedCount,
+    "move": Moved,
     "resume": ChangedCount,
     "subscribe": Subscribed,
     "unsubscribe": Unsubscribed,
@@ -59,4 +87,11 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "server_info": Info,
     "survey_store": Survey,
     "raise_series": SeriesRaised,
+    "add_webhook": AddedWebhook,
+    "remove_webhook": RemovedWebhook,
+    "list_webhooks": Webhooks,
+    "test_webhook": WebhookTested,
+    "replay_webhook": WebhookReplayed,
+    "list_checks": Checks,
+    "activity": Activity,
 }

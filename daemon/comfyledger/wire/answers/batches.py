@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from comfyledger.core.media import Medium
+from comfyledger.core.values import Verdict
 from comfyledger.wire.answers.parts import Answer, BatchId, Series
 
 IndexInBatch = Annotated[int, Meta(description="Its index in the batch, from 1.", examples=[1])]
@@ -70,7 +71,14 @@ class BatchAccepted(Answer, frozen=True):
         ),
     ]
     quantity: Annotated[int, Meta(description="How many images.", examples=[8])]
-    numbers: Annotated[list[int], Meta(description="The numbers, in the order of the images.", examples=[[1, 2]])] = []
+    numbers: Annotated[
+        list[int],
+        Meta(
+            description="The numbers, in the order of the images. Of a dry run those that they would get now; empty if "
+            "the stores must be asked first, or if the label has no batch in the series.",
+            examples=[[1, 2]],
+        ),
+    ] = []
     names: Annotated[
         list[str],
         Meta(
@@ -224,6 +232,33 @@ class ImageInfo(Answer, frozen=True):
             examples=[["01M82DA9EJBQZAAZJR4D2RM95D/1"]],
         ),
     ] = []
+    thumbnail_url: Annotated[
+        str,
+        Meta(
+            description="An address of a small picture, at most 256 pixels wide and high, for browsers: signed as "
+            "`file_url` is, or that of a store that scales. Empty if there is no file, or no thumbnail of files of its "
+            "kind.",
+            examples=[
+                "http://127.0.0.1:9831/v1/images/01M82DA9EJBQZAAZJR4D2RM95D/1/thumbnail?size=small"
+                "&expires=1795985280&signature=5f0c"
+            ],
+        ),
+    ] = ""
+    thumbnail_large_url: Annotated[
+        str,
+        Meta(
+            description="As `thumbnail_url`, at most 1024 pixels wide and high.",
+            examples=[
+                "http://127.0.0.1:9831/v1/images/01M82DA9EJBQZAAZJR4D2RM95D/1/thumbnail?size=large"
+                "&expires=1795985280&signature=5f0c"
+            ],
+        ),
+    ] = ""
+    verdict: Annotated[
+        Verdict | Literal[""],
+        Meta(description="What a person thinks of it; empty if nobody said.", examples=["approved"]),
+    ] = ""
+    rating: Annotated[int, Meta(description="From 1 to 5; 0 if nobody rated it.", examples=[4])] = 0
 
 
 class OutputInfo(Answer, frozen=True):
@@ -320,6 +355,47 @@ class Batches(Answer, frozen=True):
     batches: Annotated[list[BatchInfo], Meta(description="Newest first, without their images.")]
     more: More
     next_cursor: NextCursor = ""
+
+
+class ImageGroup(Answer, frozen=True):
+    """Images that are alike in what `by` names."""
+
+    value: Annotated[
+        str,
+        Meta(
+            description="What they have in common. Of a user and a character: the name as the newest batch writes it. "
+            "Images without a code or of a graph of the request have an empty text, those without a verdict `none`.",
+            examples=["Areg"],
+        ),
+    ]
+    count: Annotated[int, Meta(description="How many images.", examples=[12])]
+
+
+class ImageCounts(Answer, frozen=True):
+    """How many images fit."""
+
+    count: Annotated[int, Meta(description="How many images.", examples=[250])]
+    groups: Annotated[
+        list[ImageGroup], Meta(description="With `by`: the groups that have images, largest first, at most 1000.")
+    ] = []
+    more_groups: Annotated[bool, Meta(description="Whether there are more groups.")] = False
+    cursors: Annotated[
+        list[str],
+        Meta(
+            description="With `cursors_every`: for each page, after which image it begins, `<batch_id>/<index>`. Give "
+            "it as `before` (in HTTP: `cursor`) to `list_images` with the same filters. That of the first page is an "
+            "empty text: leave `before` out.",
+            examples=[["", "01M82DA9EJBQZAAZJR4D2RM95D/2"]],
+        ),
+    ] = []
+    cursors_every: Annotated[
+        int,
+        Meta(
+            description="How many images lie between two cursors: as in the request, or a multiple of it, because an "
+            "answer has at most 10000 cursors. 0 without cursors.",
+            examples=[100],
+        ),
+    ] = 0
 
 
 class Images(Answer, frozen=True):

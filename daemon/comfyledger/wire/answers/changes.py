@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from comfyledger.wire.answers.batches import ImageInfo
 from comfyledger.wire.answers.parts import Answer
 
 
@@ -24,6 +25,56 @@ class ChangedCount(Answer, frozen=True):
     left: Annotated[
         dict[str, int], Meta(description="How many images were left unchanged, by state.", examples=[{"stored": 1}])
     ] = {}
+
+
+class Moved(Answer, frozen=True):
+    """What left a ComfyUI, and what stays there."""
+
+    moved: Annotated[int, Meta(description="How many prompts others get now.", examples=[2])]
+    stays: Annotated[
+        dict[str, int],
+        Meta(
+            description="How many prompts stay, by reason: `pinned` (the request names this ComfyUI), `suspect` (it "
+            "was running when a ComfyUI went away), `nowhere` (no other ComfyUI that works may take it), `choice` (a "
+            "person chose among its files, which are still to be fetched), `fetching` (it has finished, and its files "
+            "are being fetched) and `cancelling`.",
+            examples=[{"pinned": 1}],
+        ),
+    ] = {}
+    hint: Annotated[
+        str,
+        Meta(
+            description="What to do about those that stay, and how the ComfyUI gets work again.",
+            examples=["`comfyledger resume backend:main` gives it work again."],
+        ),
+    ] = ""
+
+
+class AddedBackend(Answer, frozen=True):
+    """A ComfyUI that a client added, as the daemon uses it."""
+
+    name: Annotated[str, Meta(description="Its name.", examples=["gpu-7"])]
+    url: Annotated[str, Meta(description="Its address, in one spelling.", examples=["http://gpu-7.example:8188"])]
+    tags: Annotated[list[str], Meta(description="Its tags.", examples=[["flux"]])]
+    ttl_s: Annotated[
+        int, Meta(description="Seconds after which it is removed unless it is added again; 0 for never.", examples=[60])
+    ]
+    queue_depth: Annotated[int, Meta(description="Our prompts in its queue; 0 leaves it to the daemon.", examples=[2])]
+    changed: Annotated[bool, Meta(description="Whether it is new or has other values than before.")]
+
+
+class RemovedBackend(Answer, frozen=True):
+    """A ComfyUI that is used no more."""
+
+    name: Annotated[str, Meta(description="Its name.", examples=["gpu-7"])]
+    prompts: Annotated[
+        int | None,
+        Meta(
+            description="How many prompts it had. Others get what they may take, the rest waits. `null` for a token "
+            "that sees only its own work.",
+            examples=[1],
+        ),
+    ]
 
 
 class RecoveryStep(Answer, frozen=True):
@@ -95,6 +146,20 @@ class Forgotten(Answer, frozen=True):
             examples=[1],
         ),
     ] = 0
+
+
+class Reviewed(Answer, frozen=True):
+    """Images after a review."""
+
+    changed: Annotated[
+        int, Meta(description="How many images have another verdict or rating than before.", examples=[1])
+    ]
+    images: Annotated[
+        list[ImageInfo], Meta(description="The images as they are now: in the order of the request, each once.")
+    ]
+    forgotten: Annotated[Forgotten | None, Meta(description="With `forget`: what was forgotten by this request.")] = (
+        None
+    )
 
 
 class SeriesHeld(Answer, frozen=True):

@@ -1,12 +1,19 @@
-"""What the daemon sends of its log, and of what runs."""
+"""What the daemon sends of its log, and of what runs.
+
+An event comes with its kind and its fields as JSON. `data` reads these fields when it is asked for, so that events that
+nobody looks at cost nothing. A newer daemon may send kinds, fields and values that this version does not know; none of
+these is an error.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import functools
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from comfyledger.core.events import KINDS, Event
 from comfyledger.wire.answers.batches import BatchInfo, ImageInfo
 from comfyledger.wire.answers.parts import Answer, BatchId, Epoch, Sentence, Series
 from comfyledger.wire.answers.recipes import RecipeFile
@@ -38,6 +45,30 @@ RenderedImages = Annotated[
 ]
 
 
+class UnknownEvent(msgspec.Struct, frozen=True):
+    """An event that this version cannot read: its kind is new, or a field has a new kind of value."""
+
+    kind: str
+    fields: dict[str, Any]
+
+    def __bytes__(self) -> bytes:
+        """The fields as JSON."""
+        return msgspec.json.encode(self.fields)
+
+
+@functools.cache
+def _decoder(kind: str) -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(KINDS[kind])
+
+
+def _typed(kind: str, raw: msgspec.Raw) -> Event | UnknownEvent:
+    """An event of a newer daemon may have a kind or a value that this version does not know: an UnknownEvent."""
+    try:
+        return _decoder(kind).decode(raw)
+    except (KeyError, msgspec.ValidationError):
+        return UnknownEvent(kind, msgspec.json.decode(raw))
+
+
 class Subscribed(Answer, frozen=True):
     """A subscription began."""
 
@@ -65,8 +96,13 @@ class LoggedEvent(Answer, frozen=True):
     kind: EventKind
     at_ms: EventTime
     stream: EventStream
-    data: EventData
+    raw: EventData = msgspec.field(name="data")
     texts: EventTexts = {}
+
+    @property
+    def data(self) -> Event | UnknownEvent:
+        """The fields in the type of the kind: one of `comfyledger.core.events`."""
+        return _typed(self.kind, self.raw)
 
 
 class PastEvent(Answer, frozen=True):
@@ -76,8 +112,13 @@ class PastEvent(Answer, frozen=True):
     kind: EventKind
     at_ms: EventTime
     stream: EventStream
-    data: EventData
+    raw: EventData = msgspec.field(name="data")
     texts: EventTexts = {}
+
+    @property
+    def data(self) -> Event | UnknownEvent:
+        """The fields in the type of the kind: one of `comfyledger.core.events`."""
+        return _typed(self.kind, self.raw)
 
 
 class StreamedEvent(Answer, frozen=True):
@@ -90,8 +131,13 @@ class StreamedEvent(Answer, frozen=True):
     kind: EventKind
     at_ms: EventTime
     stream: EventStream
-    data: EventData
+    raw: EventData = msgspec.field(name="data")
     texts: EventTexts = {}
+
+    @property
+    def data(self) -> Event | UnknownEvent:
+        """The fields in the type of the kind: one of `comfyledger.core.events`."""
+        return _typed(self.kind, self.raw)
 
 
 class LogPage(Answer, frozen=True):
@@ -111,8 +157,8 @@ class OwedInfo(Answer, frozen=True):
     what: Annotated[
         str,
         Meta(
-            description="What is to be done: `number`, `render`, `fetch`, `upload`, `delete`, or `decide` (a person "
-            "must decide).",
+            description="What is to be done: `number`, `render`, `fetch`, `upload`, `delete`, `deliver` (an event "
+            "to a webhook), or `decide` (a person must decide).",
             examples=["upload"],
         ),
     ]
@@ -122,7 +168,8 @@ class OwedInfo(Answer, frozen=True):
             description="Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike "
             "runs alone), `source` (an image that it is made from has no bytes yet), `submitting`, `at_comfyui`, "
             "`under_way`, `asking` (the stores are asked for numbers), `unfit` (not every ComfyUI takes it), "
-            "`no_backend` (no ComfyUI is configured that may render it), the code of a lane's trouble, or the code "
+            "`no_backend` (no ComfyUI is configured that may render it), `stray` (an earlier attempt was left behind), "
+            "the state of a webhook that delivers nothing, the code of the trouble of a lane or a webhook, or the code "
             "of a failure.",
             examples=["not_reached"],
         ),
@@ -139,7 +186,8 @@ class OwedInfo(Answer, frozen=True):
     since_ms: Annotated[
         int,
         Meta(
-            description="Since when the lane is paused, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458]
+            description="Since when the lane is paused or the webhook fails, in milliseconds since 1970, UTC.",
+            examples=[1_795_377_407_458],
         ),
     ] = 0
     images: Annotated[list[int], Meta(description="Indexes of its images in the batch.", examples=[[2]])] = []

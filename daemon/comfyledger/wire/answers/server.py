@@ -9,6 +9,7 @@ from msgspec import Meta
 from comfyledger.wire.answers.inputs import InputsHeld
 from comfyledger.wire.answers.mistakes import MistakeInfo
 from comfyledger.wire.answers.parts import Answer, Epoch, Sentence, Series
+from comfyledger.wire.answers.webhooks import WebhookInfo
 
 DaemonVersion = Annotated[str, Meta(description="The daemon's version.", examples=["0.1.0"])]
 ProtocolVersion = Annotated[int, Meta(description="The version of the protocol.", examples=[1])]
@@ -90,8 +91,8 @@ class BackendWork(Answer, frozen=True):
         dict[str, int],
         Meta(
             description="Runs that ended there since the daemon's start: `finished`, `failed`, `refused`, `lost` "
-            "(ComfyUI was restarted) and `removed`.",
-            examples=[{"finished": 412, "failed": 1, "refused": 0, "lost": 0, "removed": 0}],
+            "(ComfyUI was restarted), `removed` and `moved` (left behind, so that another one renders the prompt).",
+            examples=[{"finished": 412, "failed": 1, "refused": 0, "lost": 0, "removed": 0, "moved": 0}],
         ),
     ] = {}
     images_per_hour: Annotated[
@@ -102,6 +103,31 @@ class BackendWork(Answer, frozen=True):
             examples=[288.0],
         ),
     ] = 0.0
+    images: Annotated[
+        int, Meta(description="Images whose files came from there since the daemon's start.", examples=[412])
+    ] = 0
+    busy_s: Annotated[
+        float,
+        Meta(
+            description="Seconds since the daemon's start in which it had a prompt of the daemon's, also while it "
+            "could not be reached.",
+            examples=[5_150.4],
+        ),
+    ] = 0.0
+    model_changes: Annotated[
+        int,
+        Meta(description="How often it was sent a prompt that loads other models than the one before.", examples=[17]),
+    ] = 0
+    strays: Annotated[
+        int,
+        Meta(
+            description="Attempts that were left behind there when their prompts moved, and that may still run.",
+            examples=[0],
+        ),
+    ] = 0
+    unfit: Annotated[
+        int, Meta(description="Different graphs of open batches that it refuses, as far as it was asked.", examples=[0])
+    ] = 0
 
 
 BackendState = Literal["connected", "away", "draining", "paused"]
@@ -130,17 +156,90 @@ class BackendInfo(Answer, frozen=True):
         BackendState,
         Meta(
             description="`connected`; `away`: it cannot be used now, see `problem`; `draining`: a person paused it, "
-            "and it still has prompts of the daemon's; `paused`: a person paused it, and it has none.",
+            "and it still has prompts of the daemon's, or some that were moved away from it; `paused`: a person paused "
+            "it, and it has none.",
         ),
     ] = "connected"
     problem: Annotated[
         str,
         Meta(description="Why it cannot be used; empty if it can.", examples=["not_reached: Connection refused"]),
     ] = ""
+    move_after_s: Annotated[
+        float,
+        Meta(
+            description="After how many seconds without working others get the prompts that it has; 0 for never "
+            "(`[comfyui.NAME] move_after_s`).",
+            examples=[600.0],
+        ),
+    ] = 0.0
     work: Annotated[
         BackendWork | None,
         Meta(description="What it has to do and has done; `null` for a token that sees one label only."),
     ] = None
+    tags: Annotated[list[str], Meta(description="Its tags in the configuration.", examples=[["48gb", "flux"]])] = []
+    warm: Annotated[
+        list[str] | None,
+        Meta(
+            description="The files of the models that the last prompt loads which was sent there, so they should be "
+            "loaded now; at most 32. `null` if none was sent since the daemon's start, and for a token that sees one "
+            "label only.",
+            examples=[["flux1-dev.safetensors"]],
+        ),
+    ] = None
+    fits: Annotated[
+        list[str] | None,
+        Meta(
+            description="The configured workflows that it can run. `null` if the request did not ask with `fits`, or "
+            "if it has never said what it has.",
+            examples=[["empty-image", "text-to-image"]],
+        ),
+    ] = None
+    lacks: Annotated[
+        dict[str, str] | None,
+        Meta(
+            description="The configured workflows that it cannot run, each with what is missing. `null` as `fits` is.",
+            examples=[{"film": "1 mistake. Node 3 (WanVideoSampler): This ComfyUI does not have the class."}],
+        ),
+    ] = None
+
+
+class DemandInfo(Answer, frozen=True):
+    """The work that waits for a ComfyUI and needs the same of it."""
+
+    needs: Annotated[
+        str,
+        Meta(
+            description="What it needs, as the metrics name it: `any`, its tags, `backend:NAME` if only this one may "
+            "render it, or `other` for all above 31 different needs.",
+            examples=["48gb+flux"],
+        ),
+    ]
+    tags: Annotated[
+        list[str], Meta(description="The tags that a ComfyUI must have for it.", examples=[["48gb", "flux"]])
+    ]
+    backend: Annotated[
+        str, Meta(description="The only ComfyUI that may render it; empty if there is none such.", examples=[""])
+    ]
+    queued: Annotated[
+        int, Meta(description="Prompts that wait in the daemon and may go to a ComfyUI now.", examples=[38])
+    ]
+    running: Annotated[int, Meta(description="Prompts that have a place at a ComfyUI.", examples=[4])]
+    queued_s: Annotated[
+        float | None,
+        Meta(
+            description="Seconds that one ComfyUI would take for those that wait, from the measured times of prompts "
+            "with the same models, or else the same needs, or else of all; `null` while none was measured.",
+            examples=[190.0],
+        ),
+    ]
+    backends_wanted: Annotated[
+        int,
+        Meta(
+            description="How many ComfyUIs would finish all of it within `[scheduling] wanted_wait_s`, those that run "
+            "some of it included: at least 1 while there is any, 0 if there is none, and never more than prompts.",
+            examples=[4],
+        ),
+    ]
 
 
 class StoreInfo(Answer, frozen=True):
@@ -219,6 +318,20 @@ class Info(Answer, frozen=True):
     ] = []
     inputs: Annotated[
         InputsHeld | None, Meta(description="The input files; `null` for a token that sees one label only.")
+    ] = None
+    demand: Annotated[
+        list[DemandInfo] | None,
+        Meta(
+            description="The work that waits for ComfyUIs, by what it needs of them. An entry stays when nothing waits "
+            "any more. `null` for a token that sees one label only."
+        ),
+    ] = None
+    webhooks: Annotated[
+        list[WebhookInfo] | None,
+        Meta(
+            description="The webhooks, by name, with the scheme and host of their addresses only. `null` for a token "
+            "that sees one label only."
+        ),
     ] = None
 
 

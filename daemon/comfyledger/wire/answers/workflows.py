@@ -1,4 +1,5 @@
-"""What is said of a workflow: `check_workflow`, and each line of `comfyledger workflow check FILE --json`."""
+"""What is said of a workflow: by `check_workflow`, each line of `comfyledger workflow check FILE --json`, and by
+`describe_workflow`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from comfyledger.core.media import Medium
+from comfyledger.core.values import SEED_MAX
+from comfyledger.wire.answers.characters import Value
 from comfyledger.wire.answers.mistakes import MistakeInfo
 from comfyledger.wire.answers.parts import Answer
 
@@ -104,3 +107,121 @@ class WorkflowReport(Answer, frozen=True):
             examples=[{"1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64}}}],
         ),
     ] = None
+
+
+InputKind = Literal["text", "int", "float", "bool", "choice", "file"]
+
+
+class WorkflowInput(Answer, frozen=True):
+    """An input of a configured workflow, as a form shows it."""
+
+    name: Annotated[
+        str,
+        Meta(
+            description="What a request calls it in `inputs`: the name that the configuration gives it, or its address "
+            "if the configuration names no inputs.",
+            examples=["steps"],
+        ),
+    ]
+    label: Annotated[str, Meta(description="What people call it.", examples=["steps"])]
+    node: Annotated[str, Meta(description="The id of the node.", examples=["3"])]
+    input: Annotated[str, Meta(description="The name that the node gives it.", examples=["steps"])]
+    kind: Annotated[
+        InputKind,
+        Meta(
+            description="What a request may give: a text, a whole number, a number, `true` or `false`, one of "
+            "`choices`, or a file (`FileAsked`). In place of a file a text is taken, too: the name of a "
+            "file in ComfyUI's input folder."
+        ),
+    ]
+    default: Annotated[
+        Value,
+        Meta(description="What the workflow has if a request omits it; `null` if it has nothing there.", examples=[20]),
+    ] = None
+    min: Annotated[
+        int | float | None,
+        Meta(
+            description="The smallest number that all these ComfyUIs take; `null` if there is no limit.", examples=[1]
+        ),
+    ] = None
+    max: Annotated[
+        int | float | None,
+        Meta(
+            description="The largest number that all these ComfyUIs take; `null` if there is no limit.",
+            examples=[10_000],
+        ),
+    ] = None
+    step: Annotated[
+        int | float | None,
+        Meta(description="By how much ComfyUI's own page changes it; `null` if it says nothing.", examples=[1]),
+    ] = None
+    choices: Annotated[
+        list[str | int | float | bool],
+        Meta(
+            description="The values of a `choice` that all these ComfyUIs take, in the order of the first one; at most "
+            "2,000.",
+            examples=[["euler", "heun"]],
+        ),
+    ] = []
+    choices_left_out: Annotated[int, Meta(description="How many more choices there are.", examples=[120])] = 0
+    multiline: Annotated[bool, Meta(description="Whether a text may have several lines.")] = False
+    tooltip: Annotated[
+        str,
+        Meta(
+            description="What ComfyUI says about it, at most 500 characters; empty if it says nothing.",
+            examples=["The number of steps used in the denoising process."],
+        ),
+    ] = ""
+    required: Annotated[
+        bool,
+        Meta(
+            description="Whether a request must give it, because the workflow has nothing there, or only what none of "
+            "these ComfyUIs takes."
+        ),
+    ] = False
+    medium: Annotated[
+        Medium | None, Meta(description="Which files a `file` takes; `null` if files of several kinds.")
+    ] = None
+    known: Annotated[
+        bool,
+        Meta(
+            description="Whether a ComfyUI has described it. If not, `kind` follows from the value in the workflow "
+            "alone, or from the names of node class and input, and there are no limits and choices."
+        ),
+    ] = False
+
+
+class WorkflowInputs(Answer, frozen=True):
+    """What a form for a configured workflow needs. Secrets, and what the daemon itself fills in, are not among the
+    inputs."""
+
+    workflow: Annotated[str, Meta(description="Its name.", examples=["text-to-image"])]
+    medium: Annotated[Medium, Meta(description="What the files of the first output are expected to be.")]
+    inputs: Annotated[list[WorkflowInput], Meta(description="In the order of the configuration.")]
+    suggested: Annotated[
+        bool,
+        Meta(
+            description="Whether the configuration names no inputs, so that these are suggestions of the daemon, with "
+            "their addresses as names."
+        ),
+    ] = False
+    outputs: Annotated[
+        list[OutputFound], Meta(description="Every output, in the order of its images. Each shot has one from each.")
+    ] = []
+    backends: Annotated[
+        list[str],
+        Meta(
+            description="The ComfyUIs whose ranges and lists these are: those that can run the workflow, or if none "
+            "can, all that may. Empty if none of them was ever seen.",
+            examples=[["main"]],
+        ),
+    ] = []
+    has_seed: Annotated[bool, Meta(description="Whether the daemon fills in a seed.")] = False
+    seed_min: Annotated[int, Meta(description="The smallest seed.", examples=[0])] = 0
+    seed_max: Annotated[int, Meta(description="The largest seed.", examples=[9_007_199_254_740_991])] = SEED_MAX
+    images_per_prompt_max: Annotated[
+        int,
+        Meta(
+            description="How many images one run can make, if the daemon fills in a batch size; else 1.", examples=[64]
+        ),
+    ] = 1

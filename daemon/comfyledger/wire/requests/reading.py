@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from comfyledger.core.media import Medium
+from comfyledger.core.values import RATING_MAX, VerdictAsked
 from comfyledger.wire.requests.parts import BatchId, Limit, Message, Moment, Position, Typed, Word
 
 ImageName = Annotated[str, Meta(max_length=600)]
 """A public id, or an image id, `<batch_id>/<index>`."""
 Kinds = Annotated[list[Word], Meta(max_length=200)]
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
+CountBy = Literal["username", "character", "workflow", "state", "code", "verdict", "medium"]
 PageSize = Annotated[Limit, Meta(description="Size of one page.", examples=[50])]
 OnlyBatch = Annotated[BatchId | None, Meta(description="Only this batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
 OnlyUser = Annotated[
@@ -68,12 +71,51 @@ class GetRecipe(Message, frozen=True):
     graph: Annotated[bool, Meta(description="Also answer with the graph that was sent, secrets masked.")] = False
 
 
+OnlyState = Annotated[ImageState | None, Meta(description="Only images in this state.")]
+OnlyCharacter = Annotated[
+    Typed | None, Meta(description="Only images of this character, ignoring case.", examples=["Opal Fever"])
+]
+OnlyWorkflow = Annotated[
+    Word | None,
+    Meta(
+        description="Only images of this configured workflow; an empty text for graphs of requests.",
+        examples=["text-to-image"],
+    ),
+]
+OnlyCode = Annotated[
+    Word | None,
+    Meta(description="Only images that failed, were parked or were cancelled with this code.", examples=["collision"]),
+]
+OnlyVerdict = Annotated[
+    VerdictAsked | None, Meta(description="Only images with this verdict; `none` for those without one.")
+]
+OnlyRated = Annotated[
+    Annotated[int, Meta(ge=1, le=RATING_MAX)] | None,
+    Meta(description="Only images that are rated so high or higher.", examples=[4]),
+]
+OnlyMedium = Annotated[Medium | None, Meta(description="Only images that are expected to be of this medium.")]
+AskedSince = Annotated[
+    Moment | None,
+    Meta(
+        description="Only images that were asked for at or after this time, in milliseconds since 1970, UTC.",
+        examples=[1_795_377_407_458],
+    ),
+]
+AskedUntil = Annotated[
+    Moment | None,
+    Meta(
+        description="Only images that were asked for at or before this time, in milliseconds since 1970, UTC.",
+        examples=[1_795_463_807_458],
+    ),
+]
+
+
 class ListImages(Message, frozen=True):
     """Images, newest batch first, page by page."""
 
     batch_id: OnlyBatch = None
     username: OnlyUser = None
-    state: Annotated[ImageState | None, Meta(description="Only images in this state.")] = None
+    state: OnlyState = None
     before: Annotated[
         ImageName | None,
         Meta(
@@ -82,6 +124,43 @@ class ListImages(Message, frozen=True):
         ),
     ] = None
     limit: PageSize = 50
+    character: OnlyCharacter = None
+    workflow: OnlyWorkflow = None
+    code: OnlyCode = None
+    verdict: OnlyVerdict = None
+    rating_min: OnlyRated = None
+    medium: OnlyMedium = None
+    since_ms: AskedSince = None
+    until_ms: AskedUntil = None
+
+
+class CountImages(Message, frozen=True):
+    """How many images fit, on request also in groups. Cursors let a client read any page without those before it."""
+
+    batch_id: OnlyBatch = None
+    username: OnlyUser = None
+    character: OnlyCharacter = None
+    workflow: OnlyWorkflow = None
+    state: OnlyState = None
+    code: OnlyCode = None
+    verdict: OnlyVerdict = None
+    rating_min: OnlyRated = None
+    medium: OnlyMedium = None
+    since_ms: AskedSince = None
+    until_ms: AskedUntil = None
+    by: Annotated[
+        CountBy | None,
+        Meta(description="Also count the images that are alike in this."),
+    ] = None
+    cursors_every: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Also find the cursor of each page, if a page has so many images. 0 for no cursors.",
+            examples=[100],
+        ),
+    ] = 0
 
 
 class ListCharacters(Message, frozen=True):
@@ -92,6 +171,30 @@ class ListCharacters(Message, frozen=True):
         Meta(description="Continue after this character of an earlier page.", examples=["opal-fever"]),
     ] = None
     limit: PageSize = 50
+
+
+class ListChecks(Message, frozen=True):
+    """What `comfyledger audit` and `comfyledger doctor` found when they ran last on this machine."""
+
+
+class GetActivity(Message, frozen=True):
+    """What happened in each step of a span: images requested, rendered by each ComfyUI, stored, parked and failed, and
+    how long prompts waited. Without `since_ms`, the last day."""
+
+    since_ms: Annotated[
+        Moment | None,
+        Meta(description="From this time on, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458]),
+    ] = None
+    until_ms: Annotated[
+        Moment | None,
+        Meta(
+            description="Up to this time, in milliseconds since 1970, UTC; now if omitted.",
+            examples=[1_795_463_807_458],
+        ),
+    ] = None
+    step_s: Annotated[
+        int, Meta(ge=300, le=86_400, multiple_of=300, description="The length of a step, in seconds.", examples=[3_600])
+    ] = 3_600
 
 
 class Subscribe(Message, frozen=True):
@@ -184,3 +287,7 @@ class Unsubscribe(Message, frozen=True):
 
 class ServerInfo(Message, frozen=True):
     """The state of the daemon, its lanes, backends and stores."""
+
+    fits: Annotated[
+        bool, Meta(description="Also say of each ComfyUI which configured workflows it can run: `fits` and `lacks`.")
+    ] = False

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from comfyledger.wire.requests.parts import BatchId, Limit, Message, Moment, Position, Typed, Word
+from comfyledger.core.values import RATING_MAX, VerdictAsked
+from comfyledger.wire.requests.parts import BatchId, Limit, Message, Moment, Position, Priority, Typed, Word
 
 Take = Literal["first", "last", "all"]
 Index = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -32,6 +33,16 @@ class Retry(Message, frozen=True):
     batch_id: Annotated[str, Meta(description="The batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
     images: ImagesAsked = []
     take: Annotated[Take | None, Meta(description="Which files to use, if a run gave more files than images.")] = None
+
+
+class SetPriority(Message, frozen=True):
+    """Makes a batch more or less urgent. Its prompts that wait change their place; prompts that are at ComfyUI already
+    stay there. The same priority again changes nothing. Refused with `nothing_to_do` if the batch is settled."""
+
+    batch_id: Annotated[str, Meta(description="The batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
+    priority: Annotated[
+        Priority, Meta(description="How urgent it is from now on, compared with other batches.", examples=["high"])
+    ]
 
 
 class Recover(Message, frozen=True):
@@ -122,13 +133,46 @@ class Forget(Message, frozen=True):
     dry_run: Annotated[bool, Meta(description="Only count; change nothing.")] = False
 
 
+class Review(Message, frozen=True):
+    """Approves, rejects or rates images, or takes that back. Give `verdict`, `rating` or both; what is missing stays as
+    it is. Either all images are reviewed or none: if one has no file, the request is refused with `no_file`. What has
+    these values already is left as it is, so a repeat changes nothing."""
+
+    images: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=1_024)]],
+        Meta(
+            min_length=1,
+            max_length=500,
+            description="The images: each by its public id or as `<batch_id>/<index>`.",
+            examples=[["01M82DA9EJBQZAAZJR4D2RM95D/1"]],
+        ),
+    ]
+    verdict: Annotated[
+        VerdictAsked | None, Meta(description="The verdict; `none` takes one back.", examples=["approved"])
+    ] = None
+    rating: Annotated[
+        Annotated[int, Meta(ge=0, le=RATING_MAX)] | None,
+        Meta(description="From 1 to 5; 0 takes a rating back.", examples=[4]),
+    ] = None
+    forget: Annotated[
+        bool,
+        Meta(
+            description="With the verdict `rejected`: also forget the images, as `forget` does. Needs the right "
+            "`admin`. First all images are rejected, then they are forgotten, batch by batch. After an interruption, "
+            "repeat the request: it goes on where it stopped."
+        ),
+    ] = False
+    stores: Annotated[bool, Meta(description="With `forget`: also ask the stores to delete their files.")] = False
+
+
 class Pause(Message, frozen=True):
     """Stops new work. Prompts that are already at ComfyUI run to their end. Pausing twice is not an error."""
 
     scope: Annotated[
         Scope,
         Meta(
-            description="What to pause: `everything`, `backend:NAME`, `store:NAME`, `user:NAME` or `batch:ID`.",
+            description="What to pause: `everything`, `backend:NAME`, `store:NAME`, `user:NAME`, `batch:ID` or "
+            "`webhook:NAME`.",
             examples=["user:Areg"],
         ),
     ] = "everything"
@@ -141,10 +185,18 @@ class Resume(Message, frozen=True):
     scope: Annotated[
         Scope,
         Meta(
-            description="What to resume: `everything`, `backend:NAME`, `store:NAME`, `user:NAME` or `batch:ID`.",
+            description="What to resume: `everything`, `backend:NAME`, `store:NAME`, `user:NAME`, `batch:ID` or "
+            "`webhook:NAME`.",
             examples=["user:Areg"],
         ),
     ] = "everything"
+
+
+class Move(Message, frozen=True):
+    """Pauses a ComfyUI, and gives the prompts that it has to others. What it is rendering is cancelled there, also
+    later if it does not answer now. A repeat moves what has stayed, if it may go elsewhere now."""
+
+    scope: Annotated[Scope, Meta(description="Which ComfyUI: `backend:NAME`.", examples=["backend:main"])]
 
 
 class SurveyStore(Message, frozen=True):

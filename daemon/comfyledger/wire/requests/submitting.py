@@ -217,7 +217,7 @@ class SubmitBatch(Message, frozen=True):
         bool,
         Meta(
             description="Only check the request. What would be refused is refused, but no number is given and the "
-            "`request_id` is not used up."
+            "`request_id` is not used up. The answer has the numbers and names that the images would get now."
         ),
     ] = False
     like: Annotated[
@@ -229,6 +229,15 @@ class SubmitBatch(Message, frozen=True):
             "same inputs of the recipe. If the request gives a `workflow`, this workflow gets the named inputs of "
             "the recipe. The batch records the image as its origin.",
             examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ] = None
+    webhook: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=300)] | None,
+        Meta(
+            description="Where the events of this batch are delivered as well: the name of a webhook of the "
+            "configuration, or an address below that of one with `per_batch`, without a user and a query. The log "
+            "records it, and it is not erased. It is not taken over by `like`.",
+            examples=["https://app.example/hooks/order-1001"],
         ),
     ] = None
 
@@ -251,6 +260,16 @@ class CheckWorkflow(Message, frozen=True):
         ),
     ] = False
     convert: Annotated[bool, Meta(description="Also answer with the graph, in ComfyUI's API format.")] = False
+
+
+class DescribeWorkflow(Message, frozen=True):
+    """The inputs of a configured workflow: of what kind each is, what it has if a request omits it, and which values
+    the ComfyUIs take that can run the workflow. For forms."""
+
+    workflow: Annotated[
+        str,
+        Meta(min_length=1, max_length=255, description="A configured workflow.", examples=["text-to-image"]),
+    ]
 
 
 class OpenSeries(Message, frozen=True):

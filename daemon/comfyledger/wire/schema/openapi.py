@@ -13,6 +13,7 @@ from comfyledger.wire.answers import RESULTS
 from comfyledger.wire.answers.batches import BatchAccepted, BatchInfo
 from comfyledger.wire.answers.events import StreamedEvent
 from comfyledger.wire.answers.inputs import InputInfo
+from comfyledger.wire.answers.webhooks import WebhookPayload
 from comfyledger.wire.problems import CONTENT_TYPE, Problem, status_of
 from comfyledger.wire.requests.reading import Subscribe
 from comfyledger.wire.requests.submitting import SubmitBatch
@@ -25,11 +26,14 @@ from comfyledger.wire.routes import (
     LAST_EVENT_ID,
     LISTS,
     ROUTES,
+    THUMBNAIL,
     WAIT_S_MAX,
     Route,
 )
 from comfyledger.wire.schema.definitions import COMPONENTS, Schema, as_components, definitions
 from comfyledger.wire.schema.examples import example
+from comfyledger.wire.schema.sessions import SESSION_TYPES, session_paths
+from comfyledger.wire.schema.zips import ZIP_TYPES, zip_paths
 
 JSON: Final = "application/json"
 TAGS: Final = {
@@ -39,12 +43,14 @@ TAGS: Final = {
     "events": "What happened: pages of the log, or a stream of it.",
     "control": "Stop and continue work, take up what failed, erase what is to be forgotten.",
     "series": "Numbers: open a series, and continue above what a store holds.",
+    "webhooks": "Deliver events to an endpoint: add, list, test, replay and remove webhooks.",
+    "sessions": "Sessions of the web page.",
     "server": "The daemon, its ComfyUIs, stores, workflows and characters.",
 }
 _TAG_OF: Final = {
-    **dict.fromkeys(("pause", "resume", "recover", "forget"), "control"),
-    **dict.fromkeys(("server", "workflows", "characters", "backends", "stores"), "server"),
-    **{part: part for part in ("batches", "images", "inputs", "events", "series")},
+    **dict.fromkeys(("pause", "move", "resume", "recover", "forget", "review"), "control"),
+    **dict.fromkeys(("server", "workflows", "characters", "backends", "stores", "checks", "activity"), "server"),
+    **{part: part for part in ("batches", "images", "inputs", "events", "series", "webhooks")},
     "explain": "images",
 }
 """By the first part of the path behind /v1. `/v1/stores/{store}/series` is about series."""
@@ -54,12 +60,15 @@ problem (RFC 9457) with a stable code, a sentence and a hint, and has changed no
 
 def openapi(version: str) -> dict[str, Any]:
     """The document. `version`: the daemon's."""
-    schemas = as_components(definitions(Problem, StreamedEvent))
+    schemas = as_components(definitions(Problem, StreamedEvent, WebhookPayload, *SESSION_TYPES, *ZIP_TYPES))
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     paths[FILE] = {"get": _file()}
+    paths[THUMBNAIL] = {"get": _thumbnail()}
     paths[INPUTS]["put"] = _put_input()
+    paths |= session_paths() | zip_paths()
+    webhooks = {"event": {"post": _delivery()}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,12 +81,41 @@ def openapi(version: str) -> dict[str, Any]:
         "security": [{"token": []}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
+        "webhooks": webhooks,
         "components": {
-            "schemas": {name: _optional(schema) for name, schema in _reached(paths, schemas).items()},
+            "schemas": {name: _optional(schema) for name, schema in _reached(paths | webhooks, schemas).items()},
             "responses": {"Problem": _problem(schemas)},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "The token, never in a URL."}
             },
+        },
+    }
+
+
+def _delivery() -> Schema:
+    """What the daemon sends to the endpoint of a webhook."""
+    headers = {
+        "webhook-id": "The same at each try of one event.",
+        "webhook-timestamp": "When it was sent, in seconds since 1970, UTC.",
+        "webhook-signature": "`v1,` and the HMAC-SHA256 of id, time and body in Base64, as Standard Webhooks has it.",
+    }
+    return {
+        "operationId": "deliver_event",
+        "tags": ["webhooks"],
+        "summary": "An event, as the endpoint of a webhook gets it.",
+        "security": [],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": {"$ref": f"{COMPONENTS}{WebhookPayload.__name__}"}}},
+        },
+        "responses": {
+            "2XX": {"description": "The event was taken."},
+            "410": {"description": "Nothing more is wanted: the webhook is paused."},
+            "default": {"description": "The event was not taken, and is sent again."},
         },
     }
 
@@ -197,8 +235,6 @@ def _body(route: Route, schemas: dict[str, Schema]) -> Schema:
 
 def _file() -> dict[str, Any]:
     """The bytes of an image: no request of the websocket, so not in the table of routes."""
-    digits = {"type": "string", "pattern": "^[1-9][0-9]{0,11}$"}
-    name = {"name": "image", "in": "path", "required": True, "description": _IMAGE, "schema": {"type": "string"}}
     moved = {"Location": {"description": "The `https` address of the store.", "schema": {"type": "string"}}}
     return {
         "operationId": "get_file",
@@ -206,11 +242,7 @@ def _file() -> dict[str, Any]:
         "summary": "Get the file of an image",
         "description": "With a token, or by a `file_url` as an answer gave it. `Range` and `If-None-Match` work.",
         "security": [{"token": []}, {}],
-        "parameters": [
-            {**name, "example": "01M82DA9EJBQZAAZJR4D2RM95D/1"},
-            _given("query", "expires", "When the signed address ends, in seconds since 1970.", digits, "1795985280"),
-            _given("query", "signature", _SIGNATURE, {"type": "string"}, "5f0c"),
-        ],
+        "parameters": [*_signed(), _given("query", "redirect", _REDIRECT, {"type": "boolean"}, False)],
         "responses": {
             "200": {"description": "The file, with its own content type.", "content": {"*/*": {}}},
             "206": {"description": "The part that `Range` asks for.", "content": {"*/*": {}}},
@@ -222,6 +254,38 @@ def _file() -> dict[str, Any]:
     }
 
 
+def _thumbnail() -> dict[str, Any]:
+    """A small picture of an image: no request of the websocket either."""
+    size = {"type": "string", "enum": ["small", "large"]}
+    return {
+        "operationId": "get_thumbnail",
+        "tags": ["images"],
+        "summary": "Get a small picture of an image",
+        "description": "With a token, or by a `thumbnail_url` as an answer gave it. `If-None-Match` works.",
+        "security": [{"token": []}, {}],
+        "parameters": [*_signed(), _given("query", "size", "Of at most 256 or 1024 pixels.", size, "small")],
+        "responses": {
+            "200": {"description": "The thumbnail.", "content": {"image/webp": {}}},
+            "304": {"description": "The client has it already."},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+
+
+def _signed() -> list[dict[str, Any]]:
+    """The parameters of an address that needs no token."""
+    digits = {"type": "string", "pattern": "^[1-9][0-9]{0,11}$"}
+    name = {"name": "image", "in": "path", "required": True, "description": _IMAGE, "schema": {"type": "string"}}
+    return [
+        {**name, "example": "01M82DA9EJBQZAAZJR4D2RM95D/1"},
+        _given("query", "expires", "When the signed address ends, in seconds since 1970.", digits, "1795985280"),
+        _given("query", "signature", _SIGNATURE, {"type": "string"}, "5f0c"),
+    ]
+
+
+_REDIRECT: Final = (
+    "`false`: the daemon itself sends a file that only a store has. Otherwise it may redirect to the store."
+)
 _IMAGE: Final = "The image: its public id, folder included, or `<batch_id>/<index>`."
 _SIGNATURE: Final = "The signature of image, variant and `expires`, in hexadecimal. Given together with `expires`."
 

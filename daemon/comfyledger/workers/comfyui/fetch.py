@@ -234,7 +234,7 @@ class Fetcher:
             await self._outcomes.failed(effect, fault.code, fault.text, final=fault.final)
         else:
             await self._reporter.works(effect.lane)
-            await self._outcomes.forget_entry(effect)
+            self._outcomes.forget_entry(effect)
         return bool(transfers.kept)
 
     async def _laid_by(self, effect: FetchPrompt, transfers: Transfers) -> bool:
@@ -301,6 +301,8 @@ class Fetcher:
         if wish.waited is not None and (waited := await self._from_spool(effect, wish.index, wish.waited)) is not None:
             return waited
         file = wish.file
+        if self._reporter.server_of(effect.batch_id, effect.prompt, effect.attempt) not in {"", self._comfyui.server}:
+            raise FileMissing(f"{file.filename} is at a server that is not used any more, and not in the spool.")
         async with self._comfyui.view(ViewFile(file.filename, file.subfolder, file.type)) as pieces:
             crash_points.at("fetch.asked")
             pinned = await self._spool.keep(

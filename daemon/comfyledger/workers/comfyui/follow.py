@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from comfyledger import crash_points
 from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.outstanding import Ending
 from comfyledger.comfyui.transfer import NotReached
-from comfyledger.comfyui.watch import Ending, Watcher
+from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.reports import PromptWasInterrupted
 from comfyledger.core.scheduling.effects import CancelPrompt, FollowPrompt
 from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
@@ -68,11 +69,19 @@ class Follower:
             case None:
                 await self._outcomes.gone(effect, restarted=ending.restarted, running=ending.running)
             case HistoryEntry(ended="success") as entry:
-                await self._outcomes.finished(effect, await self._outcomes.written(effect, entry))
+                await self._finished(effect, entry, heard=ending.heard)
             case HistoryEntry(ended="interrupted"):
                 await self._interrupted(effect, timed_out=ending.timed_out)
             case HistoryEntry() as entry:
                 await self._failed(effect, entry)
+
+    async def _finished(self, effect: FollowPrompt, entry: HistoryEntry, *, heard: bool) -> None:
+        """Report the files. If those that were heard of are not as many as expected, the history says what there is."""
+        files = await self._outcomes.written(effect, entry)
+        if heard and await self._outcomes.is_miscounted(effect, files):
+            entry = await self._comfyui.history(effect.prompt_id) or entry
+            files = await self._outcomes.written(effect, entry)
+        await self._outcomes.finished(effect, files)
 
     async def _failed(self, effect: FollowPrompt, entry: HistoryEntry) -> None:
         """Report a failed run. What one of several outputs wrote before is kept."""
@@ -92,4 +101,4 @@ class Follower:
             await self._outcomes.failed(effect, "timeout", "It ran longer than render_timeout_s and was cancelled.")
         else:
             await self._reporter.report(report_of(PromptWasInterrupted, effect))
-            await self._outcomes.forget_entry(effect)
+            self._outcomes.forget_entry(effect)

@@ -1,7 +1,7 @@
 """Before a prompt goes out: would this ComfyUI take it, and which nodes does it lack that nobody needs?
 
-Admission has checked most workflows. Not so those that came while ComfyUI could not be asked, and those of earlier
-releases. A model may have been removed since.
+Admission has checked most workflows, and what it found still holds while ComfyUI's answer is the same. Not so those
+that came while ComfyUI could not be asked, and those of earlier releases. A model may have been removed since.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class NodeCheck:
             return ()
         continues, now = self._held.get(batch_id) is not None, asyncio.get_running_loop().time()
         info = await self._classes.latest()
-        if info is not None and not self._checks.mistakes(template, [inputs], info, [loads]).every:
+        if info is not None and (
+            self._checks.was_right(batch_id, info) or not self._checks.mistakes(template, [inputs], info, [loads]).every
+        ):
             return ()
         info = await (self._classes.next(now) if continues else self._classes.fresh(now, None))
         return self._checks.mistakes(template, [inputs], info, [loads]).every if info is not None else ()

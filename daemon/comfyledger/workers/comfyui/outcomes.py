@@ -19,7 +19,13 @@ from comfyledger.comfyui.graph.plan import Output, Plan, prefixes
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.comfyui.transfer import NotGiven
 from comfyledger.core.media import PROVED, extension_of
-from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
+from comfyledger.core.reports import (
+    PromptHasFailed,
+    PromptHasFinished,
+    PromptIsGone,
+    PromptReport,
+    PromptWasAccepted,
+)
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import PromptEffect
@@ -70,7 +76,7 @@ class Outcomes:
         )
         wanted = await self._reporter.report(report)
         if not isinstance(wanted, Wanted) or not wanted.go:
-            await self.forget_entry(effect)
+            self.forget_entry(effect)
 
     async def _written_before(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> str:
         """The name of a file that a run of other images wrote too, so that one replaced the other; or empty.
@@ -96,13 +102,17 @@ class Outcomes:
         batch = await self._row_cache.batch(batch_id)
         return batch is not None and not batch.settled
 
+    async def is_miscounted(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> bool:
+        """Whether an output gave another count of files than it has images."""
+        return await self._miscounted(effect, files, is_failed=False) is not None
+
     async def _miscounted(self, effect: PromptEffect, files: tuple[OutputFile, ...], *, is_failed: bool) -> Blob | None:
         """The error text about outputs that gave a wrong count of files; None if there is none.
 
         Of a run that failed, an output without any file has another reason.
         """
         batch = await self._row_cache.batch(effect.batch_id)
-        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        prompt = await self._prompt(effect)
         if batch is None or prompt is None:
             return None
         expected = await images_per_output(self._row_cache, batch, prompt)
@@ -126,7 +136,7 @@ class Outcomes:
     async def written(self, effect: PromptEffect, entry: HistoryEntry) -> tuple[OutputFile, ...]:
         """The files that the outputs of this attempt wrote, output by output: as many as the spool has indexes for."""
         batch = await self._row_cache.batch(effect.batch_id)
-        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        prompt = await self._prompt(effect)
         asked = asked_for(batch, prompt) if batch is not None and prompt is not None else []
         files = (
             output_of(file, number)
@@ -144,21 +154,35 @@ class Outcomes:
     async def failed(self, effect: PromptEffect, code: str, text: str, *, final: bool = False) -> None:
         report = report_of(PromptHasFailed, effect, code=code, words=self._reporter.error_text(text), final=final)
         await self._reporter.report(report)
-        await self.forget_entry(effect)
+        self.forget_entry(effect)
 
     async def gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
         """Report an attempt that ComfyUI no longer knows, unless its files are complete on ComfyUI's disk.
 
-        An incomplete set is not used.
+        An incomplete set is not used. A stray that was running may have left a file cut off, for which its successor
+        must not be given up.
         """
-        if files := await self.left_on_disk(effect):
+        files = () if running and await self._is_stray(effect) else await self.left_on_disk(effect)
+        if files:
             await self.finished(effect, files)
             return
         words = self._reporter.error_text("ComfyUI stopped each time it ran this prompt.") if running else None
         await self._reporter.report(report_of(PromptIsGone, effect, restarted=restarted, running=running, words=words))
 
-    async def forget_entry(self, effect: PromptEffect) -> None:
-        await self.history_cleanup.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
+    async def is_barred(self, effect: PromptEffect) -> bool:
+        """Whether this ComfyUI may not have the batch: it does not get its secrets any more, so others render it."""
+        batch = await self._row_cache.batch(effect.batch_id)
+        return batch is not None and effect.backend not in self._reporter.fit.allowed(batch)
+
+    async def sought(self, effect: PromptEffect, prompt_id: str) -> None:
+        """What was sent there before is followed. What was not goes back into the queue. Raises NotReached."""
+        if await self._comfyui.where_is(prompt_id) == "gone":
+            await self.gone(effect, restarted=True)
+        else:
+            await self._reporter.report(report_of(PromptWasAccepted, effect))
+
+    def forget_entry(self, effect: PromptEffect) -> None:
+        self.history_cleanup.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
 
     async def left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
         """The files under the names of this attempt, surplus ones included.
@@ -167,7 +191,7 @@ class Outcomes:
         foretold, or its bytes do not tell whether it is whole, nothing is taken.
         """
         batch = await self._row_cache.batch(effect.batch_id)
-        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        prompt = await self._prompt(effect)
         if batch is None or prompt is None or prompt.state == "cancelling":
             return ()
         expected = await self._still_expected(batch, prompt)
@@ -205,7 +229,7 @@ class Outcomes:
         Where the name of a file cannot be foretold it may have.
         """
         batch = await self._row_cache.batch(effect.batch_id)
-        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        prompt = await self._prompt(effect)
         if batch is None or prompt is None:
             return False
         prefixes = await self.prefixes(batch, prompt, effect.attempt)
@@ -222,6 +246,15 @@ class Outcomes:
         except NotGiven:
             await self._comfyui.system_stats()
             return False
+
+    async def _is_stray(self, effect: PromptEffect) -> bool:
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        return prompt is not None and prompt.stray(effect.attempt) is not None
+
+    async def _prompt(self, effect: PromptEffect) -> PromptRow | None:
+        """The prompt as it is for the attempt."""
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        return prompt.as_attempt(effect.attempt) if prompt is not None else None
 
     async def prefixes(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> list[str]:
         """The file prefixes of an attempt, one for each output of the plan."""

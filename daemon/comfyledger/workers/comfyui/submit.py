@@ -6,10 +6,8 @@ id before it is sent again.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,13 +38,13 @@ from comfyledger.core.values import LoadedFile, prompt_uuid
 from comfyledger.workers.comfyui.input_files import FileFault, InputFiles
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.outcomes import Outcomes, asked_for, images_per_output, report_of
+from comfyledger.workers.comfyui.posting import Posting
+from comfyledger.workers.comfyui.warm_models import WarmModels
 from comfyledger.workers.inputs.loaded_bytes import BytesLater
 from comfyledger.workers.reporting import REASON_CHARS_MAX, Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 
 TEMPLATES_KEPT: Final = 32
-TURN_S: Final = 1.0
-"""How long a prompt waits for those that were begun before it. People expect this order; it is not promised."""
 OF_THE_SERVER: Final = frozenset({MISSING_NODE, "value_not_in_list", "value_smaller_than_min", "value_bigger_than_max"})
 """Kinds of mistakes that another ComfyUI, with other nodes and files, may not find."""
 HTTP_REFUSED: Final = 400
@@ -91,7 +89,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Submitter:
-    """Submits prompts to one backend. `comfyui` and `watcher` are of the same server.
+    """Submits prompts to one backend. `comfyui` and `watcher` are of the same server. `posting`: see `Renderer`.
 
     `wants_previews`: whether somebody watches the pictures of a batch, by its id. Making them costs the server time.
     """
@@ -108,6 +106,8 @@ class Submitter:
         node_check: NodeCheck,
         version: ServerVersion,
         input_files: InputFiles,
+        warm: WarmModels,
+        posting: Posting,
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -119,28 +119,22 @@ class Submitter:
         self._node_check = node_check
         self._version = version
         self._input_files = input_files
+        self._warm = warm
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._posting: dict[str, asyncio.Event] = {}
+        self._posting = posting
 
     async def submit(self, effect: SubmitPrompt) -> None:
         """Send one attempt. From intent to answer it counts as being posted, so that it is not taken for gone."""
         if not await self._watcher.ready():
             return
         prompt_id = prompt_uuid(effect.batch_id, effect.prompt, effect.attempt)
-        sent = self._posting[prompt_id] = asyncio.Event()
+        post = self._posting.begins(prompt_id)
         try:
             await self._intend_and_send(effect, prompt_id)
         except NotReached as trouble:
             await self._reporter.stuck(effect.lane, trouble.code, trouble.text)
         finally:
-            sent.set()
-            self._posting.pop(prompt_id, None)
-
-    async def posted(self, prompt_id: str) -> None:
-        """Wait for a POST in progress: until it ends, a prompt that ComfyUI does not know is not gone."""
-        posting = self._posting.get(prompt_id)
-        if posting is not None:
-            await posting.wait()
+            self._posting.ends(prompt_id, post)
 
     async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
         crash_points.at("prompt.owed")
@@ -151,12 +145,14 @@ class Submitter:
         crash_points.at("prompt.intended")
         if not isinstance(wanted, Wanted) or not wanted.go:
             return
-        job = await self._job(effect, prompt_id)
-        if isinstance(job, Unfit):
+        job = await self._job(effect, prompt_id, parts)
+        if not isinstance(job, Unfit):
+            await self._send(effect, job)
+        elif job.code == "secret_missing" and await self._outcomes.is_barred(effect):
+            await self._outcomes.sought(effect, prompt_id)
+        else:
             words = self._reporter.error_text(job.text) if job.text else None
             await self._reporter.report(report_of(PromptWasRefused, effect, code=job.code, words=words))
-            return
-        await self._send(effect, job)
 
     async def _may_begin(self, effect: SubmitPrompt, parts: Parts) -> bool:
         """Whether ComfyUI would take the prompt, and the bytes that it loads can be had. It goes back to the queue if
@@ -165,21 +161,8 @@ class Submitter:
         loads = parts.prompt.loads
         return await self._fits(effect, parts) and not (loads and await self._input_files.must_wait(loads))
 
-    async def _turn(self, prompt_id: str) -> None:
-        """Wait until earlier prompts are sent: each has its own connection, so they could arrive in any order."""
-        earlier = list(self._posting.values())[: list(self._posting).index(prompt_id)]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(TURN_S):
-                for sent in earlier:
-                    await sent.wait()
-
     async def _send(self, effect: SubmitPrompt, job: Job) -> None:
-        if effect.resumed and await self._comfyui.where_is(job.prompt_id) != "gone":
-            crash_points.at("prompt.sought")
-            await self._reporter.report(report_of(PromptWasAccepted, effect))
-            return
-        if effect.resumed and await self._outcomes.has_begun(effect):
-            await self._outcomes.gone(effect, restarted=True)
+        if effect.resumed and await self._needs_no_post(effect, job):
             return
         try:
             answer = await self._answer(effect, job)
@@ -192,6 +175,28 @@ class Submitter:
                 await self._reporter.works(effect.lane)
                 await self._take(effect, job, answer)
 
+    async def _needs_no_post(self, effect: SubmitPrompt, job: Job) -> bool:
+        """Whether an earlier call of this attempt has arrived, or nobody wants it any more.
+
+        ComfyUI is asked twice. The earlier call came on another connection, and a process that was stopped meanwhile
+        may answer the first question before it reads that call.
+        """
+        if await self._has_it(effect, job):
+            return True
+        if await self._outcomes.has_begun(effect):
+            await self._outcomes.gone(effect, restarted=True)
+            return True
+        return await self._has_it(effect, job) or not await self._is_wanted(effect)
+
+    async def _has_it(self, effect: SubmitPrompt, job: Job) -> bool:
+        """Whether ComfyUI has the prompt; reports it."""
+        if await self._comfyui.where_is(job.prompt_id) == "gone":
+            return False
+        crash_points.at("prompt.sought")
+        self._warm.sent(job.graph, job.outputs)
+        await self._reporter.report(report_of(PromptWasAccepted, effect))
+        return True
+
     async def _answer(self, effect: SubmitPrompt, job: Job) -> PromptAnswer | RefusalAnswer | None:
         """What ComfyUI says to the prompt, once all files that it loads are there. If it refuses the prompt and one of
         them is not there any more, that is why: once more. None if nobody wants it when the files are there.
@@ -201,11 +206,12 @@ class Submitter:
         graph = await self._with_files(effect, job)
         if job.loads and not await self._is_wanted(effect):
             return None
-        await self._turn(job.prompt_id)
+        await self._posting.turn(job.prompt_id)
         answer = await self._post(effect, job, graph)
         is_refused = isinstance(answer, RefusalAnswer) and answer.status == HTTP_REFUSED and job.loads
         if is_refused and not await self._input_files.are_there(job.graph, job.loads):
             answer = await self._post(effect, job, await self._with_files(effect, job))
+        self._posting.is_answered(job.prompt_id)
         return answer
 
     async def _with_files(self, effect: SubmitPrompt, job: Job) -> dict[str, Any]:
@@ -218,9 +224,9 @@ class Submitter:
         return job.with_files(await self._input_files.placed(job.graph, job.loads))
 
     async def _is_wanted(self, effect: SubmitPrompt) -> bool:
-        """Whether it was not cancelled meanwhile: a large file takes its time."""
+        """Whether it was not cancelled or left behind meanwhile: a large file, or a look at ComfyUI, takes its time."""
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
-        return prompt is not None and prompt.state == "submitting"
+        return prompt is not None and prompt.state == "submitting" and prompt.attempt == effect.attempt
 
     async def _post(self, effect: SubmitPrompt, job: Job, graph: dict[str, Any]) -> PromptAnswer | RefusalAnswer:
         client_id = self._watcher.sending(job.prompt_id)
@@ -253,7 +259,7 @@ class Submitter:
         """
         if answer.prompt_id != job.prompt_id:
             await self._comfyui.cancel(answer.prompt_id)
-            await self._outcomes.history_cleanup.forget(answer.prompt_id)
+            self._outcomes.history_cleanup.forget(answer.prompt_id)
             text = "This ComfyUI ignores the prompt_id that it is given. Update it to a version of mid-2025 or later."
             await self._reporter.stuck(effect.lane, "comfyui_too_old", text)
             return
@@ -265,6 +271,7 @@ class Submitter:
             await self._comfyui.cancel(job.prompt_id)
             await self._refused(effect, refusal)
             return
+        self._warm.sent(job.graph, [node for node, number in job.outputs.items() if number not in never])
         refused = self._what_is_refused(refusal, never) if never else {}
         await self._reporter.report(report_of(PromptWasAccepted, effect, **refused))
         crash_points.at("prompt.accepted")
@@ -277,7 +284,7 @@ class Submitter:
         words = self._reporter.error_text(answer.words(self._reporter.text_max))
         code, elsewhere = answer.type or "comfyui_refused", await self._elsewhere(effect, answer)
         await self._reporter.report(report_of(PromptWasRefused, effect, code=code, words=words, elsewhere=elsewhere))
-        await self._outcomes.forget_entry(effect)
+        self._outcomes.forget_entry(effect)
         await self._node_check.refused()
 
     async def _elsewhere(self, effect: SubmitPrompt, answer: RefusalAnswer) -> tuple[str, ...]:
@@ -317,15 +324,18 @@ class Submitter:
         if parts is None:
             return report_of(SubmitIntended, effect, backend=effect.backend)
         left_out = self._node_check.unneeded(parts.template)
-        version = await self._version.known()
-        return report_of(SubmitIntended, effect, backend=effect.backend, version=version, left_out=left_out)
+        seen = {"version": await self._version.known(), "server": self._comfyui.server}
+        return report_of(SubmitIntended, effect, backend=effect.backend, left_out=left_out, **seen)
 
-    async def _parts(self, effect: SubmitPrompt) -> Parts | None:
-        """What the graph of an attempt is made of; None if its texts were forgotten."""
+    async def _parts(self, effect: SubmitPrompt, before: Parts | None = None) -> Parts | None:
+        """What the graph of an attempt is made of; None if its texts were forgotten. `before`: has the texts."""
         batch = await self._row_cache.batch(effect.batch_id)
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
             return None
+        prompt = prompt.as_attempt(effect.attempt)
+        if before is not None:
+            return Parts(batch, prompt, before.template, before.inputs)
         graph = await self._template(batch.template)
         inputs = await self._inputs(prompt)
         if graph is None or inputs is None:
@@ -333,9 +343,11 @@ class Submitter:
         plan = msgspec.convert(batch.plan, read.Plan)
         return Parts(batch, prompt, Template(batch.template, graph, plan), inputs)
 
-    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
-        """The graph of this attempt; Unfit if its texts were forgotten or a secret is no longer configured."""
-        parts = await self._parts(effect)
+    async def _job(self, effect: SubmitPrompt, prompt_id: str, before: Parts | None) -> Job | Unfit:
+        """The graph of this attempt; Unfit if its texts were forgotten or a secret is no longer configured. `before`:
+        as it was before the intent, which changes rows only.
+        """
+        parts = await self._parts(effect, before)
         if parts is None:
             return Unfit("forgotten")
         batch, prompt, template, inputs = parts
@@ -371,7 +383,7 @@ class Submitter:
     async def _inputs(self, prompt: PromptRow) -> dict[str, Any] | None:
         if prompt.inputs is None:
             return {}
-        raw = (await self._row_cache.texts([prompt.inputs])).get(prompt.inputs)
+        raw = await self._row_cache.inputs(prompt)
         return None if raw is None else msgspec.json.decode(raw, type=dict[str, Any])
 
 

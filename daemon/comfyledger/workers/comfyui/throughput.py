@@ -5,7 +5,7 @@ Nothing of this is read from the ledger, and it begins at 0 with each start.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -17,27 +17,50 @@ from comfyledger.metrics import ATTEMPTS
 
 WINDOW_S: Final = 3_600
 _MINUTE_S: Final = 60
+NAMES_MAX: Final = 1_000
+"""Of ComfyUIs."""
 
 
 class _About(msgspec.Struct):
-    """Which prompt an event is about."""
+    """Which prompt an event is about, and which backend if it says so."""
 
     batch_id: str
     prompt: int
+    backend: str = ""
 
 
 _DECODE: Final = msgspec.json.Decoder(_About).decode
 
 
+class _Done:
+    """What one ComfyUI has done."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[str] = Counter()
+        self.images = 0
+        self.minutes: deque[list[int]] = deque()
+        """Minutes of the last hour, each with its images; at most 61."""
+
+    def count_image(self, now_s: float) -> None:
+        self.images += 1
+        minute = int(now_s // _MINUTE_S)
+        while self.minutes and not _is_recent(self.minutes[0][0], now_s):
+            self.minutes.popleft()
+        if not self.minutes or self.minutes[-1][0] != minute:
+            self.minutes.append([minute, 0])
+        self.minutes[-1][1] += 1
+
+
 class Throughput:
-    """An observer of commits. `prompt`: the row of a prompt that is not done. `steady_s`: a clock that only goes on."""
+    """An observer of commits. `prompt`: the row of a prompt that is not done. `steady_s`: a clock that only goes on.
+
+    Names come and go: those that were used longest ago are forgotten.
+    """
 
     def __init__(self, prompt: Callable[[str, int], PromptRow | None], steady_s: Callable[[], float]) -> None:
         self._prompt, self._steady_s = prompt, steady_s
         self._began_s = steady_s()
-        self._ended: dict[str, Counter[str]] = defaultdict(Counter)
-        self._minutes: dict[str, deque[list[int]]] = defaultdict(deque)
-        """By backend: minutes of the last hour, each with its images; at most 61."""
+        self._done: OrderedDict[str, _Done] = OrderedDict()
 
     def __call__(self, committed: Committed) -> None:
         for line in committed.lines:
@@ -49,29 +72,33 @@ class Throughput:
             if prompt is None or not prompt.backend:
                 continue
             if line.kind == "image_kept":
-                self._count_image(prompt.backend)
+                self._of(prompt.backend).count_image(self._steady_s())
             else:
-                self._ended[prompt.backend][ATTEMPTS[line.kind]] += 1
+                self._of(prompt.backend).ended[ATTEMPTS[line.kind]] += 1
+
+    def _of(self, backend: str) -> _Done:
+        if (found := self._done.get(backend)) is None:
+            found = self._done[backend] = _Done()
+        self._done.move_to_end(backend)
+        if len(self._done) > NAMES_MAX:
+            self._done.popitem(last=False)
+        return found
 
     def ended(self, backend: str) -> dict[str, int]:
         """How many runs ended there, by outcome, each outcome included."""
-        counts = self._ended.get(backend, Counter[str]())
+        counts = self._done.get(backend, _Done()).ended
         return {outcome: counts.get(outcome, 0) for outcome in ATTEMPTS.values()}
+
+    def images(self, backend: str) -> int:
+        """How many files came from there."""
+        return self._done.get(backend, _Done()).images
 
     def images_per_hour(self, backend: str) -> float:
         """From the files of the last hour, to a minute, or since the start if that is less than an hour ago."""
-        now_s = self._steady_s()
-        images = sum(images for minute, images in self._minutes.get(backend, ()) if self._is_recent(minute, now_s))
+        now_s, done = self._steady_s(), self._done.get(backend, _Done())
+        images = sum(images for minute, images in done.minutes if _is_recent(minute, now_s))
         return images * WINDOW_S / min(WINDOW_S, max(1.0, now_s - self._began_s))
 
-    def _count_image(self, backend: str) -> None:
-        now_s = self._steady_s()
-        minutes, minute = self._minutes[backend], int(now_s // _MINUTE_S)
-        while minutes and not self._is_recent(minutes[0][0], now_s):
-            minutes.popleft()
-        if not minutes or minutes[-1][0] != minute:
-            minutes.append([minute, 0])
-        minutes[-1][1] += 1
 
-    def _is_recent(self, minute: int, now_s: float) -> bool:
-        return (minute + 1) * _MINUTE_S > now_s - WINDOW_S
+def _is_recent(minute: int, now_s: float) -> bool:
+    return (minute + 1) * _MINUTE_S > now_s - WINDOW_S

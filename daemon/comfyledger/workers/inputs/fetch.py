@@ -7,21 +7,20 @@ cookie, no login, no proxy.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from comfyledger.core.addresses import LOCALHOST, is_written, why_not
 from comfyledger.core.urls import shown_url
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import fetched_origin
-from comfyledger.workers.inputs.addresses import LOCALHOST, is_written, why_not
 from comfyledger.workers.inputs.paced import TooSlow, paced
+from comfyledger.workers.resolving import JudgedResolver, NotAllowed
 
 FETCHES_MAX: Final = 4
 """At the same time."""
@@ -41,10 +40,6 @@ class Fetched(NamedTuple):
     chunks: AsyncGenerator[bytes, None]
     size_bytes: int
     named: str
-
-
-class NotAllowed(OSError):
-    """A name means an address that may not be reached."""
 
 
 class InputFetcher:
@@ -109,30 +104,9 @@ class InputFetcher:
         return URL(f"{origin}{parts.path or '/'}{query}", encoded=True)
 
 
-class _Judged(AbstractResolver):
-    """Resolves a name once, and refuses it if any of its addresses may not be reached."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        for *_, place in found:
-            if why := why_not(host, str(place[0])):
-                raise NotAllowed(why)
-        return [
-            ResolveResult(
-                hostname=host, host=str(place[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
-            )
-            for kind, _, protocol, _, place in found
-        ]
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=_Judged(), use_dns_cache=False, force_close=True),
+        connector=aiohttp.TCPConnector(resolver=JudgedResolver(why_not), use_dns_cache=False, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
         headers={"Accept-Encoding": "identity", "User-Agent": "comfyledger"},

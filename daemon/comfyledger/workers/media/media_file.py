@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO, Final
 
 from comfyledger.core.media import PROVED, extension_of, medium_of
@@ -228,6 +229,11 @@ def _decode(file: BinaryIO, walked: Walked) -> None:
 
 def _digests(file: BinaryIO) -> tuple[str, str, int]:
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    if isinstance(file, BytesIO):
+        with file.getbuffer() as content:
+            sha256.update(content)
+            md5.update(content)
+            return sha256.hexdigest(), md5.hexdigest(), len(content)
     file.seek(0)
     while piece := file.read(HASHED_BYTES):
         sha256.update(piece)

@@ -1,7 +1,7 @@
 """Signal handlers: SIGTERM and SIGINT stop the daemon, SIGHUP reads its configuration again.
 
-`[logging]` and the characters change while the daemon runs. For all else the log names the keys that need a restart. An
-invalid configuration is logged and changes nothing.
+`[logging]`, the characters and the ComfyUIs change while the daemon runs. For all else the log names the keys that need
+a restart. An invalid configuration is logged and changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from comfyledger.errors import Refused
 from comfyledger.settings import Settings
 from comfyledger.workers.process.notify import READY, Notifier
 
-AT_ONCE: Final = frozenset({"logging", "source", "characters", "characters_dir", "character_defaults_for"})
+AT_ONCE: Final = frozenset(
+    {"logging", "source", "characters", "characters_dir", "character_defaults_for", "comfyui", "backends"}
+)
 
 log = structlog.get_logger("comfyledger.signals")
 
@@ -41,22 +43,24 @@ Load = Callable[[], Settings]
 """Reads the file again. Raises Refused."""
 
 
-async def _load_only(load: Load) -> Settings:
-    return load()
+TakeIn = Callable[[Load], Awaitable[Settings]]
+"""Loads the file and applies what changes besides `[logging]`. Raises Refused if it changes nothing."""
 
 
 class Reloading:
-    """Reads the file that `running` came from again, one time after the other.
-
-    `take_in` loads it and applies what changes besides `[logging]`. It may take a while; it raises Refused if it
-    changes nothing.
+    """Reads the file that `running` came from again, one time after the other. What is asked for while the daemon
+    starts, which has read the file already, is done once it is built.
     """
 
     def __init__(self, running: Settings, notifier: Notifier) -> None:
-        self.take_in: Callable[[Load], Awaitable[Settings]] = _load_only
         self._running, self._notifier = running, notifier
+        self._built: asyncio.Future[TakeIn] = asyncio.get_running_loop().create_future()
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def built(self, take_in: TakeIn) -> None:
+        """Have it taken in by `take_in` from now on. To be called once."""
+        self._built.set_result(take_in)
 
     def begin(self) -> None:
         self._notifier.reloading()
@@ -66,9 +70,10 @@ class Reloading:
 
     async def _reload(self) -> None:
         """Sends READY again however that ends."""
+        take_in = await self._built
         async with self._lock:
             try:
-                found = await self.take_in(self._load)
+                found = await take_in(self._load)
             except Refused as refusal:
                 log.error("config.not_reloaded", error=str(refusal))
             else:

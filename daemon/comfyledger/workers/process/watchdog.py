@@ -7,14 +7,13 @@ by the age of its oldest job. Nothing is repaired here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
 
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
 from comfyledger.engine import EngineView
-from comfyledger.settings import Settings
 from comfyledger.workers.process.notify import ALIVE, Notifier, status_line
 
 JOB_S_MAX: Final = 120.0
@@ -26,9 +25,13 @@ log = structlog.get_logger("comfyledger.watchdog")
 
 
 class Watchdog:
-    """`watchdog_s`: after how many seconds without a message systemd ends the daemon; None without a watchdog."""
+    """`lanes`: whose trouble is told. `watchdog_s`: after how many seconds without a message systemd ends the daemon;
+    None without a watchdog.
+    """
 
-    def __init__(self, notifier: Notifier, view: EngineView, lanes: Sequence[str], watchdog_s: float | None) -> None:
+    def __init__(
+        self, notifier: Notifier, view: EngineView, lanes: Callable[[], Sequence[str]], watchdog_s: float | None
+    ) -> None:
         self._notifier = notifier
         self._view = view
         self._lanes = lanes
@@ -45,7 +48,7 @@ class Watchdog:
         """The lines to send now: the status, and the watchdog message unless the writer is stuck."""
         age_s = self._view.oldest_job_s
         self._log_stuck(age_s)
-        status = status_line(status_of(self._view, self._lanes))
+        status = status_line(status_of(self._view, self._lanes()))
         return [status] if age_s >= JOB_S_MAX else [ALIVE, status]
 
     def _log_stuck(self, age_s: float) -> None:
@@ -55,9 +58,9 @@ class Watchdog:
         self._stuck = age_s >= JOB_S_MAX
 
 
-def lanes_of(settings: Settings) -> list[str]:
-    """Every lane that a configuration has."""
-    return [EVERYTHING, *map(backend_lane, settings.comfyui), *map(store_lane, settings.stores)]
+def lanes_of(backends: Iterable[str], stores: Iterable[str]) -> list[str]:
+    """Every lane of these backends and stores."""
+    return [EVERYTHING, *map(backend_lane, backends), *map(store_lane, stores)]
 
 
 def status_of(view: EngineView, lanes: Sequence[str]) -> str:

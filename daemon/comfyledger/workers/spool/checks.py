@@ -83,15 +83,25 @@ class Checks:
     ) -> T:
         """Walk, then prove and place, in turn with others. A file with strikes is checked alone.
 
-        Both run in threads. Raises Broken, NoPlace, and whatever else they raise.
+        Both run in a thread: at once if what is decoded costs no more than the walk, else the second in a turn of its
+        own. Raises Broken, NoPlace, and whatever else they raise.
         """
-        cost = await _cost_of_walk(source)
-        async with self.turn(ALL if is_suspect else cost):
-            walked = await to_end(walk)
-            if is_suspect:
-                return await to_end(partial(finish, walked))
-        async with self.turn(max(cost, walked.decode_bytes if walked.is_decodable else 0)):
-            return await to_end(partial(finish, walked))
+        cost = ALL if is_suspect else await _cost_of_walk(source)
+        async with self.turn(cost):
+            found = await to_end(partial(_as_far_as, cost, walk, finish))
+        if not isinstance(found, Walked):
+            return found
+        async with self.turn(max(cost, _cost_of_rest(found))):
+            return await to_end(partial(finish, found))
+
+
+def _as_far_as(cost: int, walk: Callable[[], Walked], finish: Callable[[Walked], T]) -> Walked | T:
+    walked = walk()
+    return finish(walked) if _cost_of_rest(walked) <= cost else walked
+
+
+def _cost_of_rest(walked: Walked) -> int:
+    return walked.decode_bytes if walked.is_decodable else 0
 
 
 async def _cost_of_walk(source: BytesIO | Path) -> int:

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from comfyledger.core.values import SPOOL, backend_lane
 from comfyledger.engine import Engine
 from comfyledger.ledger.commit_group import Shortage
 from comfyledger.ledger.ports import Reader
@@ -27,23 +28,17 @@ from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 
 CHECK_EVERY_S: Final = 1.0
-LANE: Final = "spool"
-"""The lane whose events say since when and why no prompt is sent. No call uses it, so nothing probes it."""
 UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 log = structlog.get_logger("comfyledger.room")
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """What must be free on each disk, and what parked images may take, in bytes.
-
-    `backends` are the lanes that are tried again at once when the spool has space again.
-    """
+    """What must be free on each disk, and what parked images may take, in bytes."""
 
     spool_free_min: int
     ledger_free_min: int
     parked_max: int
-    backends: tuple[str, ...] = ()
 
 
 class DiskGuard:
@@ -109,14 +104,14 @@ class DiskGuard:
     async def _report_lane(self) -> None:
         """Report one event when rendering stops and one when it resumes, also across restarts."""
         if not self.spool_short:
-            if self._view.in_trouble(LANE):
-                await self._reporter.works(LANE)
-                for lane in self._needed.backends:
-                    self._reporter.probe_soon(lane)
-        elif not self._view.in_trouble(LANE):
+            if self._view.in_trouble(SPOOL):
+                await self._reporter.works(SPOOL)
+                for name in self._reporter.backends_in_trouble():
+                    self._reporter.probe_soon(backend_lane(name))
+        elif not self._view.in_trouble(SPOOL):
             text = self._view.brake.message if self._view.brake is not None else ""
             code = "spool" if self._no_place is not None and not self._no_place.is_full else "spool_full"
-            await self._reporter.stuck(LANE, code, text)
+            await self._reporter.stuck(SPOOL, code, text)
 
     # ---- files that the disk refused
 

@@ -79,11 +79,6 @@ async def received(
     return held
 
 
-def copied(source: BytesIO | Path, pinned: Path, work: Walking) -> Walked:
-    with opened(source) as taken, new_file(pinned) as sink:
-        return work(taken, sink)
-
-
 async def to_end(call: Callable[[], T]) -> T:
     """Run a call in a thread. A cancellation waits for its end, so that nothing is written after the clean-up."""
     running = asyncio.get_running_loop().run_in_executor(None, call)
@@ -98,13 +93,16 @@ async def to_end(call: Callable[[], T]) -> T:
         raise
 
 
-def new_file(path: Path) -> BinaryIO:
-    """Make an empty file for its owner only, and its folder, which may be removed again while it is empty."""
+def new_file(path: Path, buffering: int = -1) -> BinaryIO:
+    """Make an empty file for its owner only, and its folder, which may be removed again while it is empty.
+
+    `buffering`: as in `open`.
+    """
     for _ in range(CREATE_TRIES):
+        with suppress(FileNotFoundError):
+            return open(path, "x+b", buffering, opener=_private)
         with suppress(FileExistsError):  # `exist_ok` would check again, and the folder may have gone meanwhile.
             path.parent.mkdir(mode=0o700)
-        with suppress(FileNotFoundError):
-            return open(path, "x+b", opener=_private)
     raise FileNotFoundError(errno.ENOENT, "the folder disappears again and again", str(path.parent))
 
 

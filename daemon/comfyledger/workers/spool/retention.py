@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -97,7 +97,9 @@ class Outputs:
 
 
 class Retention:
-    """Clears the spool and ComfyUI's outputs. `now_s` is the wall clock, because file times are."""
+    """Clears the spool and ComfyUI's outputs: those that `outputs` names when they are cleared. `now_s` is the wall
+    clock, because file times are.
+    """
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class Retention:
         reader: Reader,
         keep_days: float,
         now_s: Callable[[], float],
-        outputs: Sequence[Outputs] = (),
+        outputs: Callable[[], Iterable[Outputs]] = tuple,
     ) -> None:
         self._spool = spool
         self._reader = reader
@@ -165,7 +167,7 @@ class Retention:
     async def _clear_outputs(self) -> int:
         """A folder that cannot be cleared is logged, and the next one is cleared all the same."""
         gone = 0
-        for outputs in self._outputs:
+        for outputs in self._outputs():
             try:
                 cleared = await outputs.clear()
             except OSError as error:

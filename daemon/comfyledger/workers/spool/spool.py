@@ -13,9 +13,8 @@ import os
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -24,10 +23,9 @@ from comfyledger import crash_points
 from comfyledger.core.media import EXTENSION, UNNAMED, is_extension
 from comfyledger.errors import SpoolUnusable
 from comfyledger.workers.media.broken_file import Broken, Walked
-from comfyledger.workers.media.media_file import ProvedFile, is_picture, proved, walk
+from comfyledger.workers.media.media_file import ProvedFile, is_picture, walk
 from comfyledger.workers.spool.checks import Checks, Strikes
 from comfyledger.workers.spool.files import (
-    copied,
     create,
     discard,
     has_bytes,
@@ -37,6 +35,7 @@ from comfyledger.workers.spool.files import (
     to_end,
 )
 from comfyledger.workers.spool.folder_lock import make_folder
+from comfyledger.workers.spool.pinned_copy import PinnedCopy
 
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.{EXTENSION}")
@@ -119,9 +118,11 @@ class Spool:
             source = await received(raw, chunks, limit)
             crash_points.at("spool.received")
             work = partial(walk, strip=strip, pixels_max=pixels_max, named=named)
-            place = partial(self._place, source, pinned, batch_id, index)
-            copying = partial(copied, source, pinned, work)
-            kept = await self._checks.run(source, copying, place, is_suspect=strikes > 0)
+            with closing(PinnedCopy(source, pinned)) as copy:
+                place = partial(self._place, copy, pinned, batch_id, index)
+                kept = await self._checks.run(source, partial(copy.walk, work), place, is_suspect=strikes > 0)
+            if isinstance(source, Path):
+                discard(source)
             self._strikes.acquit(key)
             return kept
         except BaseException as error:
@@ -131,19 +132,16 @@ class Spool:
             self._remove_if_empty(folder)
             raise
 
-    def _place(self, source: BytesIO | Path, pinned: Path, batch_id: str, index: int, walked: Walked) -> ProvedFile:
+    def _place(self, copy: PinnedCopy, pinned: Path, batch_id: str, index: int, walked: Walked) -> ProvedFile:
         """Prove, sync, rename, sync the folders."""
-        with pinned.open("r+b") as sink:
-            result = proved(sink, walked)
-            sync_file(sink)
+        result = copy.prove(walked)
+        copy.sync()
         crash_points.at("spool.pinned")
         place = self.path_of(batch_id, index, result.extension)
         pinned.replace(place)
         crash_points.at("spool.renamed")
         self._extensions.add(result.extension)
         discard(*(path for path in self._paths(batch_id, index) if path != place))
-        if isinstance(source, Path):
-            discard(source)
         self._sync_folders(place.parent)
         crash_points.at("spool.kept")
         return result

@@ -11,8 +11,8 @@ from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.scheduling.effects import DeleteImage, UploadImage
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
+from comfyledger.guarded import Guarded
 from comfyledger.ledger.ports import BatchFilter, ImageFilter, Reader
-from comfyledger.plugin_api import Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
@@ -37,7 +37,7 @@ class StoreResolver:
         self._row_cache = row_cache
         self._reporter = reporter
 
-    async def of(self, effect: UploadImage | DeleteImage) -> Store | Moved | None:
+    async def of(self, effect: UploadImage | DeleteImage) -> Guarded | Moved | None:
         """The store; None if it cannot be used, which is then reported on its lane."""
         name = effect.store
         opened = self._stores.get(name)
@@ -51,7 +51,7 @@ class StoreResolver:
         return opened.guarded if meant == opened.identity else Moved(opened.identity, meant)
 
 
-def same_place(opened: OpenedStore | None, ref: StoreRef) -> Store | None:
+def same_place(opened: OpenedStore | None, ref: StoreRef) -> Guarded | None:
     """The store, if it is still the place that a batch named."""
     return opened.guarded if opened is not None and opened.identity == ref.identity else None
 

@@ -1,8 +1,9 @@
 """Storing: put kept images into their stores.
 
 The type of a store's outcome says whether the image or the store is at fault. The intent is durable before the call
-goes out. The file that goes out is what was pinned; if the spool has lost it, it is restored first. Nothing is uploaded
-twice: a store that already has the same bytes under the same name reports that.
+goes out. The file that goes out is what was pinned: before each upload it is compared, by us or by a store that reads
+it anyway. If the spool has lost it, it is restored first. Nothing is uploaded twice: a store that already has the same
+bytes under the same name reports that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from comfyledger.core.results import Wanted
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.scheduling.effects import UploadImage
 from comfyledger.core.values import image_id
-from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Store, Stored
+from comfyledger.guarded import Guarded
+from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
@@ -59,7 +61,7 @@ class Uploader:
             )
             about = (effect.image.batch_id, effect.image.index, effect.store)
             await self._reporter.report(UploadRefused(*about, "identity_changed", words))
-        elif store is not None and await self._in_the_spool(effect):
+        elif store is not None and (store.compares_bytes or await self._in_the_spool(effect)):
             crash_points.at("upload.owed")
             await self._put(effect, store)
 
@@ -92,14 +94,19 @@ class Uploader:
         """The current image: its name or bytes may have changed since the effect was owed."""
         return await self._row_cache.image(effect.image.batch_id, effect.image.index)
 
-    async def _put(self, effect: UploadImage, store: Store) -> None:
+    async def _put(self, effect: UploadImage, store: Guarded) -> None:
         lane, about = effect.lane, (effect.image.batch_id, effect.image.index, effect.store)
         wanted = await self._reporter.report(UploadIntended(*about))
         image = await self._now(effect)
         if not isinstance(wanted, Wanted) or not wanted.go or image is None:
             return
         crash_points.at("upload.intended")
-        outcome = await store.put(self._deposit(image, first=wanted.attempt == 1 and not wanted.resumed))
+        deposit = self._deposit(image, first=wanted.attempt == 1 and not wanted.resumed)
+        outcome = await store.put(deposit)
+        if store.compares_bytes and _is_altered(outcome):
+            if not await self._in_the_spool(effect):
+                return
+            outcome = await store.put(deposit)
         crash_points.at("upload.answered")
         match outcome:
             case Stored(url=url, replayed=replayed, details=details):
@@ -133,3 +140,7 @@ class Uploader:
             size_bytes=image.size_bytes,
             first_attempt=first,
         )
+
+
+def _is_altered(outcome: Outcome) -> bool:
+    return isinstance(outcome, ImageFault) and outcome.code == "altered"

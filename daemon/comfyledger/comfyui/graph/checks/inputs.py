@@ -172,15 +172,16 @@ def _of_value(server: Server, node_class: NodeClass, one: Input, value: object) 
 
 
 def _out_of_range(one: Input, value: Any) -> Fault | None:
-    is_what = f"{printable(one.name)} is {_shown(value)}"
     try:
         if one.low is not None and value < one.low:
-            return Fault("value_smaller_than_min", f"{is_what}; the smallest allowed is {one.low}", _plain(value))
-        if one.high is not None and value > one.high:
-            return Fault("value_bigger_than_max", f"{is_what}; the largest allowed is {one.high}", _plain(value))
+            code, why = "value_smaller_than_min", f"; the smallest allowed is {one.low}"
+        elif one.high is not None and value > one.high:
+            code, why = "value_bigger_than_max", f"; the largest allowed is {one.high}"
+        else:
+            return None
     except TypeError:
-        return Fault("invalid_input_type", f"{is_what}, which is not a number", _plain(value))
-    return None
+        code, why = "invalid_input_type", ", which is not a number"
+    return Fault(code, f"{printable(one.name)} is {_shown(value)}{why}", _plain(value))
 
 
 def _of_choice(server: Server, node_class: NodeClass, one: Input, value: object) -> Fault | None:

@@ -1,11 +1,13 @@
 """One `/object_info` during one search. PURE.
 
-It keeps what several nodes need: the inputs of classes, long lists as sets, and how many names were compared.
+It keeps what several nodes need: how many names were compared, and for further searches in the same answer the inputs
+of classes and long lists as sets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from comfyledger.comfyui.graph.checks.nearest import Nearest
@@ -14,6 +16,27 @@ from comfyledger.comfyui.object_info import DYNAMIC_COMBO, DYNAMIC_SLOT, Input, 
 
 FEW: Final = 50
 """A list of more choices is searched through a set."""
+SETS_KEPT: Final = 16
+"""Of one answer. A set of 50,000 names takes 4 MB."""
+
+
+class _Kept:
+    """What was made of one answer, which never changes. Several threads search in it."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Mapping[str, Input]] = {}
+        self.dynamic: dict[str, bool] = {}
+        self._sets: dict[int, tuple[tuple[Any, ...], frozenset[Any]]] = {}
+
+    def set_of(self, options: tuple[Any, ...]) -> frozenset[Any]:
+        """Raises TypeError if one of the choices has no hash."""
+        kept = self._sets.get(id(options))
+        if kept is None:
+            kept = (options, frozenset(options))  # with the choices, so that the id of the list stays its own
+            if len(self._sets) >= SETS_KEPT:
+                self._sets.clear()
+            self._sets[id(options)] = kept
+        return kept[1]
 
 
 class Server:
@@ -21,11 +44,13 @@ class Server:
 
     def __init__(self, info: ObjectInfo) -> None:
         self.info = info
-        self.classes = tuple(info)
         self.nearest = Nearest()
-        self._inputs: dict[str, Mapping[str, Input]] = {}
-        self._dynamic: dict[str, bool] = {}
-        self._sets: dict[int, tuple[tuple[Any, ...], frozenset[Any]]] = {}
+        kept = info.once(_Kept)
+        self._inputs, self._dynamic, self._set_of = kept.inputs, kept.dynamic, kept.set_of
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.info)
 
     def class_of(self, node: Graph) -> NodeClass | None:
         return self.info.get(node["class_type"])
@@ -57,9 +82,7 @@ class Server:
         """Whether a list of choices has a value, by equality as Python has it."""
         if len(options) > FEW:
             try:
-                if id(options) not in self._sets:
-                    self._sets[id(options)] = (options, frozenset(options))
-                return value in self._sets[id(options)][1]
+                return value in self._set_of(options)
             except TypeError:  # lists and objects have no hash
                 pass
         return value in options

@@ -22,6 +22,7 @@ from comfyledger.workers.media.broken_file import (
     nowhere,
     take,
 )
+from comfyledger.workers.media.inflating import ERRORS, Inflating, crc32, inflating
 from comfyledger.workers.media.pictures.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -78,29 +79,28 @@ class Pixels:
 
     def __init__(self, header: Header, width: int, height: int) -> None:
         self._passes = header.passes(width, height)
-        self._inflate = zlib.decompressobj()
+        self._stream: Inflating | None = None
         self._left = 0
         """Bytes that the current pass still needs."""
         self._row = 1
         self._filter_in = 0
         """Bytes until the next filter."""
-        self.begun = False
 
     def take(self, piece: bytes) -> None:
-        """Raises Broken."""
-        self.begun = True
-        if self._inflate.eof and piece:
+        """`piece`: at least one byte. Raises Broken."""
+        stream = self._stream = self._stream or inflating(piece[0])
+        if stream.eof:
             raise Broken("structure", "The PNG has extra bytes after its pixels.")
-        self._inflated(piece)
-        if self._inflate.unused_data:
+        self._inflated(stream, piece)
+        if stream.unused_data:
             raise Broken("structure", "The PNG has extra bytes after its pixels.")
 
-    def _inflated(self, piece: bytes) -> None:
+    def _inflated(self, stream: Inflating, piece: bytes) -> None:
         try:
-            while out := self._inflate.decompress(piece, INFLATED_BYTES):
+            while out := stream.decompress(piece, INFLATED_BYTES):
                 self._check(out)
-                piece = self._inflate.unconsumed_tail
-        except zlib.error as error:
+                piece = stream.unconsumed_tail
+        except ERRORS as error:
             raise Broken("undecodable", f"The PNG's pixels cannot be inflated: {error}") from error
 
     def _check(self, out: bytes) -> None:
@@ -123,7 +123,7 @@ class Pixels:
 
     def end(self) -> None:
         """Nothing may be missing, the checksum of the stream included. Raises Broken."""
-        if self._left or self._passes or not self._inflate.eof:
+        if self._left or self._passes or self._stream is None or not self._stream.eof:
             raise Broken("undecodable", "The PNG has fewer pixels than its header says.")
 
 
@@ -218,7 +218,7 @@ class Walk:
             body = _kept_text(self.source.read(min(length, XMP_BYTES_MAX)))
         self.source.seek(after)
         if body:
-            self.sink.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+            self.sink.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc32(kind + body)))
 
     # ---- animation
 
@@ -272,11 +272,11 @@ class Walk:
     ) -> None:
         """`first`: what of the body was read already; `look` does not get it."""
         write = self.sink.write if kept else nowhere
-        crc = zlib.crc32(head[4:] + first)
+        crc = crc32(head[4:] + first)
         write(head + first)
         while length:
             piece = take(self.source, min(length, PIECE_BYTES))
-            crc = zlib.crc32(piece, crc)
+            crc = crc32(piece, crc)
             look(piece)
             write(piece)
             length -= len(piece)

@@ -1,0 +1,114 @@
+"""The web page in a real browser, driven by Playwright: signed-in tabs, and what axe says about them.
+
+Errors of the page's scripts and violations of its Content-Security-Policy fail the test that opened the tab.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+CHROMIUM = shutil.which("chromium")
+WIDE, NARROW = 1280, 360
+"""The widths, in pixels, at which every view is looked at."""
+AXE = Path(__file__).parents[2] / "clients" / "page" / "node_modules" / "axe-core" / "axe.min.js"
+AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+WAIT_MS = 15_000
+expect.set_options(timeout=WAIT_MS)
+MAIN_THREAD = "CrRendererMain"
+TRACED = ["toplevel", "devtools.timeline", "__metadata"]
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    """A new browser without any profile."""
+    async with async_playwright() as made:
+        browser = await made.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def tab(browser: Browser, width: int = WIDE, **more: Any) -> AsyncIterator[Page]:
+    """A tab with storage of its own. `more`: of Playwright's `new_context`, such as `color_scheme`."""
+    context = await browser.new_context(viewport={"width": width, "height": 900}, **more)
+    page = await context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.extend(_breach(message)))
+    try:
+        yield page
+    finally:
+        await context.close()
+    assert faults == []
+
+
+def _breach(message: ConsoleMessage) -> list[str]:
+    return [message.text] if message.type == "error" and "Content Security Policy" in message.text else []
+
+
+async def sign_in(page: Page, url: str, token: str, view: str = "now") -> None:
+    """Sign in with a token, as a person does, and go on to a view (without `#/`)."""
+    await page.goto(f"{url}/#/{view}")
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_label("Token").press("Enter")
+    await page.get_by_role("navigation").wait_for()
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds on the page as it is shown now: the rule, and where."""
+    await page.evaluate(AXE.read_text())
+    found = await page.evaluate("(tags) => axe.run({ runOnly: tags })", AXE_RULES)
+    return [f"{one['id']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"]]
+
+
+async def overflow_px(page: Page) -> int:
+    """By how many pixels the page is wider than the window."""
+    wide: int = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wide
+
+
+@dataclass(slots=True)
+class Traced:
+    """What the page's main thread did, in milliseconds in which it had the processor. Other processes of a busy machine
+    do not count, as they would in `PerformanceObserver`'s long tasks and events.
+    """
+
+    tasks_ms: list[float] = field(default_factory=list)
+    interactions_ms: list[float] = field(default_factory=list)
+    """Clicks and keys: all tasks from the input to the frame that shows its result, also those that it waited for."""
+
+
+@asynccontextmanager
+async def traced(browser: Browser, page: Page) -> AsyncIterator[Traced]:
+    """Measure what happens inside; the result is there once it is over."""
+    measured = Traced()
+    await browser.start_tracing(page=page, categories=TRACED)
+    yield measured
+    events = json.loads(await browser.stop_tracing())["traceEvents"]
+    named = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == MAIN_THREAD]
+    mains = {(event["pid"], event["tid"]) for event in named}
+    ran = [event for event in events if "RunTask" in event["name"] and (event["pid"], event["tid"]) in mains]
+    tasks = [event for event in ran if "tdur" in event]
+    measured.tasks_ms += [task["tdur"] / 1_000 for task in tasks]
+    for begin, end in _interactions(events):
+        meanwhile = [task["tdur"] for task in tasks if task["ts"] < end and task["ts"] + task["dur"] > begin]
+        measured.interactions_ms.append(sum(meanwhile) / 1_000)
+
+
+def _interactions(events: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Begin and end of each input that the browser counts as an interaction (Event Timing), in microseconds."""
+    timed = [event for event in events if event["name"] == "EventTiming" and event["ph"] == "b"]
+    about = [(event["ts"], event["args"].get("data", {})) for event in timed]
+    return [(begin, begin + int(1_000 * data["duration"])) for begin, data in about if data.get("interactionId")]

@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ import structlog
 
 import append_floor
 import peer_eventsourcing
-from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch
+from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch, SubmitBatch
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import EVERYTHING
@@ -32,7 +32,7 @@ from measured import in_turns, line, say, syncs_per_second
 from scale_ledger import request
 
 ALONE: Final = 1_500
-Commands = list[Command[Any]]
+Commands = Sequence[Command[Any]]
 
 SUBMITS: Final = {16: 6_000, 256: 12_000}
 PEERS: Final = {16: 1_500, 256: 1_500}
@@ -55,7 +55,12 @@ async def _nothing(_: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def _events_per_second(path: Path, callers: int, commands: Commands, before: Commands) -> float:
+def _submits(count: int) -> list[SubmitBatch]:
+    """Each is of a series that others use as well, so it has one event, but for the first of each series."""
+    return [request(str(number), number % append_floor.SERIES, 1) for number in range(count)]
+
+
+async def _commands_per_second(path: Path, callers: int, commands: Commands, before: Commands) -> float:
     ledger = Ledger.open(path)
     engine = engine_of(ledger)
     running = asyncio.create_task(engine.run(_nothing, _nothing))
@@ -67,9 +72,9 @@ async def _events_per_second(path: Path, callers: int, commands: Commands, befor
         for command in waiting:
             await engine.command(command)
 
-    first, start = engine.view.position, time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
-    rate = (engine.view.position - first) / (time.perf_counter() - start)
+    rate = len(commands) / (time.perf_counter() - start)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     ledger.close()
@@ -80,19 +85,18 @@ def ours(folder: Path, callers: int) -> float:
     path = folder / f"{time.monotonic_ns()}.db"
     if callers == 1:
         held = request("held", 0, 1)
-        turns: Commands = []
+        turns: list[Command[Any]] = []
         for _ in range(ALONE // 2):
             turns += (HoldBatch(LABEL, held.batch_id), ReleaseBatch(LABEL, held.batch_id))
-        return asyncio.run(_events_per_second(path, 1, turns, [held]))
-    submits: Commands = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
-    return asyncio.run(_events_per_second(path, callers, submits, []))
+        return asyncio.run(_commands_per_second(path, 1, turns, [held]))
+    return asyncio.run(_commands_per_second(path, callers, _submits(SUBMITS[callers]), []))
 
 
 def floors(folder: Path, callers: int) -> tuple[Callable[[], float], Callable[[], float]]:
     """How fast SQLite alone writes the rows of our submits, and how fast submits are decided in memory."""
     path = folder / f"rows-{callers}.db"
-    submits = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
-    asyncio.run(_events_per_second(path, callers, [*submits], []))
+    submits = _submits(SUBMITS[callers])
+    asyncio.run(_commands_per_second(path, callers, submits, []))
     groups = append_floor.rows_of(path, callers)
     return lambda: append_floor.submits_per_second(folder, groups), lambda: append_floor.decided_per_second(submits)
 
@@ -100,7 +104,12 @@ def floors(folder: Path, callers: int) -> tuple[Callable[[], float], Callable[[]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--submits", type=int, help="of all callers together (default: several thousand)")
+    given = parser.parse_args()
+    rounds = given.rounds
+    if given.submits:
+        for each in (SUBMITS, PEERS):
+            each.update(dict.fromkeys(each, given.submits))
     structlog.configure(
         processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.ReturnLoggerFactory()
     )

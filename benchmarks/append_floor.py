@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -33,9 +33,13 @@ TABLES: Final[dict[str, str]] = {
     "prompts": "batch_id",
     "images": "batch_id",
     "template_uses": "batch_id",
+    "facets": "batch_id",
+    "blobs": "digest",
 }
-"""The tables to which a submit adds a row, each with the column that names the batch. A submit also writes the row of
-its series; the graph is there already."""
+"""The tables to which a submit adds a row, each with what names the batch: of a text, the prompt that has its digest.
+A submit also changes the row of its series; the graph is there already."""
+SERIES: Final = 50
+"""As many series take turns. In a group the row of each is written once."""
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -46,8 +50,10 @@ def rows_of(ledger: Path, callers: int) -> list[Rows]:
         order = [batch_id for (batch_id,) in connection.execute("SELECT batch_id FROM batches ORDER BY position")]
         place = {batch_id: number // callers for number, batch_id in enumerate(order)}
         groups: list[Rows] = [{table: [] for table in TABLES} for _ in range(max(place.values()) + 1)]
+        of_text = dict(connection.execute("SELECT row ->> '$.inputs', batch_id FROM prompts"))
         for table, whose in TABLES.items():
-            for batch_id, *row in connection.execute(f"SELECT {whose}, * FROM {table}"):  # noqa: S608
+            for name, *row in connection.execute(f"SELECT {whose}, * FROM {table}"):  # noqa: S608
+                batch_id = of_text.get(name, name)
                 if batch_id in place:
                     groups[place[batch_id]][table].append(tuple(row))
         return groups
@@ -65,13 +71,14 @@ def submits_per_second(folder: Path, groups: list[Rows]) -> float:
             connection.execute("BEGIN IMMEDIATE")
             for table, sql in inserts.items():
                 connection.executemany(sql, group[table])
-            connection.executemany(series, [(f"series {number % 50}",) for number, _ in enumerate(group["batches"])])
+            used = min(SERIES, len(group["batches"]))
+            connection.executemany(series, [(f"series {number}",) for number in range(used)])
             connection.execute("COMMIT")
         took = time.perf_counter() - start
     return sum(len(group["batches"]) for group in groups) / took
 
 
-def decided_per_second(submits: list[SubmitBatch]) -> float:
+def decided_per_second(submits: Sequence[SubmitBatch]) -> float:
     """Submits decided, folded, encoded and chained in memory. Nothing is looked up and nothing is written."""
     rows: dict[str, Row] = {}
     head, start = Head(), time.perf_counter()
@@ -86,7 +93,8 @@ def decided_per_second(submits: list[SubmitBatch]) -> float:
             head = Head(line.position, chained(head.hash, line))
         for row in state.changed.values():
             stored(row)
-        rows = {command.series.key: row} if (row := state.series(command.series.key)) is not None else {}
+        known = (state.series(series.key) for series in command.series)
+        rows = {row.key: row for row in known if row is not None}
     return len(submits) / (time.perf_counter() - start)
 
 

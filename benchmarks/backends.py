@@ -1,16 +1,17 @@
 """One daemon in front of many ComfyUIs: how busy they are, and what an image costs the daemon beside one ComfyUI.
 
     python benchmarks/backends.py --backends 100 --seconds 5 --images 1600 --spread 0.5
+    python benchmarks/backends.py --backends 8 --seconds 0 --images 400 --rounds 3
 
 The stand-ins run in one process. The peer is the same daemon with one stand-in that is as fast as all of them together,
-so that images come at the same rate.
+so that images come at the same rate. Stand-ins that render at once (`--seconds 0`) are never busy: then only the
+daemon's processor time and the rate are compared, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import os
 import tempfile
@@ -19,15 +20,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any, Final, NamedTuple
-
-from websockets.asyncio.client import connect
 
 from backends_standins import BUSY
 from measured import line, say
 from processes import Daemon, daemon, peer
-from whole import SMALL, App
+from whole_app import App, app_of
+from whole_clients import COLORS, SMALL
 
 USERS: Final = 10
 BATCH: Final = 20
@@ -37,12 +37,12 @@ CONNECTING: Final = 300
 CONNECTED_S: Final = 0.1
 """How often, and after how long, the daemon is asked whether all are connected."""
 MIB: Final = 2**20
-_colors = itertools.count()
 
 
 class Ran(NamedTuple):
-    """A run: its begin and end, seconds of the daemon's processor for an image, and the daemon's memory after it."""
+    """A run: its images, begin and end, seconds of the daemon's processor for one, and the daemon's memory after it."""
 
+    images: int
     began: float
     ended: float
     cpu_s: float
@@ -60,22 +60,15 @@ def several(folder: Path, count: int, seconds: float, spread: float) -> Iterator
 
 async def rendered(ours: Daemon, images: int) -> Ran:
     """Ask for images in batches of several users, and wait until all are stored."""
-    async with connect(ours.websocket, additional_headers=ours.headers, compression=None, max_size=None) as socket:
-        app = App(socket)
-        await app.ask("subscribe", kinds=["batch_settled"])
+    async with app_of(ours) as app:
         for _ in range(CONNECTING):
             if all(one["connected"] for one in (await app.ask("server_info"))["backends"]):
                 break
             await asyncio.sleep(CONNECTED_S)
         used, began = ours.cpu_s(), time.time()
         batches = [await submitted(app, number, size) for number, size in enumerate(sizes(images))]
-        stored = 0
-        for _ in batches:
-            event, _ = await app.pushed.get()
-            stored += event["data"]["stored"]
-        if stored != images:
-            raise AssertionError(stored)
-        return Ran(began, time.time(), (ours.cpu_s() - used) / images, ours.rss_bytes())
+        await settled(app, {batch["batch_id"] for batch in batches}, images)
+        return Ran(images, began, time.time(), (ours.cpu_s() - used) / images, ours.rss_bytes())
 
 
 def sizes(images: int) -> Iterator[int]:
@@ -86,8 +79,44 @@ def sizes(images: int) -> Iterator[int]:
 async def submitted(app: App, number: int, size: int) -> dict[str, Any]:
     """No two images are equal, because ComfyUI would render equal ones once."""
     asked = {"request_id": uuid.uuid4().hex, "username": f"User {number % USERS}", "character": "Opal Fever"}
-    wanted = [{"inputs": {"color": next(_colors)}} for _ in range(size)]
+    wanted = [{"inputs": {"color": next(COLORS)}} for _ in range(size)]
     return await app.ask("submit_batch", images=wanted, inputs=SMALL, **asked)
+
+
+async def settled(app: App, batches: set[str], images: int) -> None:
+    """Wait until all images of these batches are stored. The app hears of earlier batches too."""
+    while batches:
+        about = (await app.pushed.get())[0]["data"]
+        if about["batch_id"] in batches:
+            batches.remove(about["batch_id"])
+            images -= about["stored"]
+    if images:
+        raise AssertionError(f"{images} images are not stored")
+
+
+def in_turns(folder: Path, backends: int, images: int, rounds: int) -> tuple[list[Ran], list[Ran]]:
+    """Rounds of a daemon with one instant stand-in, and of one with several. They take turns."""
+    found: tuple[list[Ran], list[Ran]] = ([], [])
+    with several(folder / "one", 1, 0.0, 0.0) as one, several(folder / "many", backends, 0.0, 0.0) as many:
+        for ours in (one, many):
+            asyncio.run(rendered(ours, BATCH))
+        for number in range(rounds):
+            for place in (0, 1) if number % 2 == 0 else (1, 0):
+                found[place].append(asyncio.run(rendered((one, many)[place], images)))
+    return found
+
+
+def measure_instant(folder: Path, backends: int, images: int, rounds: int) -> None:
+    one, many = in_turns(folder, backends, images, rounds)
+    cpu, rate = ([1_000 * median(ran.cpu_s for ran in runs) for runs in (many, one)], [rate_of(many), rate_of(one)])
+    said = f"one instant stand-in, {{:.2f}}; ours with {backends}"
+    say(line("backends.instant.cpu", *cpu, "ms/image", peer=said.format(cpu[1])))
+    say(line("backends.instant.images", *rate, "images/s", peer=said.format(rate[1])))
+
+
+def rate_of(runs: list[Ran]) -> float:
+    """Images a second: the median of the rounds."""
+    return median(ran.images / (ran.ended - ran.began) for ran in runs)
 
 
 def busy(folder: Path, ran: Ran) -> float:
@@ -98,11 +127,11 @@ def busy(folder: Path, ran: Ran) -> float:
         return mean(count for at, count in samples if begin <= at <= end)
 
 
-async def measure(folder: Path, backends: int, seconds: float, images: int, spread: float) -> None:
+def measure(folder: Path, backends: int, seconds: float, images: int, spread: float) -> None:
     with several(folder / "one", 1, seconds / backends, 0.0) as ours:
-        one = await rendered(ours, max(1, images // 4))
+        one = asyncio.run(rendered(ours, max(1, images // 4)))
     with several(folder / "many", backends, seconds, spread) as ours:
-        many = await rendered(ours, images)
+        many = asyncio.run(rendered(ours, images))
     at_work = busy(folder / "many", many)
     said = f"{backends} stand-ins of {seconds:g} s an image, spread {spread:g}, load {os.getloadavg()[0]:.1f}"
     same = f"one stand-in of {seconds / backends:g} s an image"
@@ -121,9 +150,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--images", type=int, default=1_600)
     parser.add_argument("--spread", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=3, help="of instant stand-ins")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
-        asyncio.run(measure(Path(name), given.backends, given.seconds, given.images, given.spread))
+        if given.seconds > 0:
+            measure(Path(name), given.backends, given.seconds, given.images, given.spread)
+        else:
+            measure_instant(Path(name), given.backends, given.images, given.rounds)
 
 
 if __name__ == "__main__":

@@ -83,9 +83,9 @@ class Store:
 
     def _put(self) -> None:
         number = next(self._numbers)
-        md5 = hashlib.md5(b"an image", usedforsecurity=False).hexdigest()
+        sha256, md5 = (hashlib.new(kind, b"an image").hexdigest() for kind in ("sha256", "md5"))
         name = f"{self._folder}/x_{number}"
-        one = Deposit(f"batch/{number}", name, "png", self._source, "0" * 64, md5, 8, first_attempt=True)
+        one = Deposit(f"batch/{number}", name, "png", self._source, sha256, md5, 8, first_attempt=True)
         if not isinstance(outcome := self._disk.put(one), Stored):
             raise AssertionError(outcome)
 

@@ -7,20 +7,22 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 DEADLINE_S: Final = 30.0
 HERE: Final = Path(__file__).parent
 
 
 @contextmanager
-def process(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program that ends with the block. Its output goes to a file."""
+def process(words: Sequence[str], log: Path, program: str = sys.executable) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that ends with the block, by default Python. Its output goes to a file."""
     with log.open("wb") as file:
-        running = subprocess.Popen([sys.executable, *words], stdout=file, stderr=file)  # noqa: S603
+        running = subprocess.Popen([program, *words], stdout=file, stderr=file)  # noqa: S603
         try:
             yield running
         finally:
@@ -46,19 +48,89 @@ def peer(script: str, *words: str, folder: Path) -> Iterator[str]:
         yield str(until(lambda: log.read_text().partition("\n")[0], f"{script} listens"))
 
 
+class Used(NamedTuple):
+    """What a process has used so far, or what it used between two looks.
+
+    `run_s`: processor time of its threads, which is finer than the times of user and system. Switches are those of the
+    threads that live. `written_bytes`: what it made dirty on disks.
+    """
+
+    run_s: float
+    user_s: float
+    system_s: float
+    voluntary: int
+    involuntary: int
+    written_bytes: int
+
+    def since(self, before: Used) -> Used:
+        return Used(*(now - then for now, then in zip(self, before, strict=True)))
+
+
+def used_by(pid: int) -> Used:
+    """What the process has used so far."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    switches = [int(line.split()[1]) for one in threads for line in _lines(one / "status") if "ctxt_switches" in line]
+    run_ns = sum(int(line.split()[0]) for one in threads for line in _lines(one / "schedstat"))
+    written = next(int(line.split()[1]) for line in _lines(Path(f"/proc/{pid}/io")) if line.startswith("write_bytes"))
+    return Used(
+        run_ns / 1e9,
+        int(fields[11]) / ticks,
+        int(fields[12]) / ticks,
+        sum(switches[::2]),
+        sum(switches[1::2]),
+        written,
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file below /proc; none if its thread has ended."""
+    try:
+        return path.read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def listener(port: int) -> int:
+    """The process of this machine that listens on a TCP port. Raises LookupError."""
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    fields = [line.split() for table in tables for line in _lines(table)[1:]]
+    sockets = {f"socket:[{one[9]}]" for one in fields if one[3] == "0A" and int(one[1].rpartition(":")[2], 16) == port}
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        try:
+            if any(os.readlink(one) in sockets for one in folder.iterdir()):
+                return int(folder.parent.name)
+        except OSError:
+            continue
+    raise LookupError(f"no process of ours listens on port {port}")
+
+
+class ComfyUI:
+    """A ComfyUI on this machine, or its stand-in. `control` is the stand-in's second address; None for a real one."""
+
+    def __init__(self, url: str, control: str | None = None) -> None:
+        self.url, self.control = url.rstrip("/"), control
+        self.pid = listener(int(self.url.rpartition(":")[2]))
+
+    def requests(self, after: int = 0) -> tuple[Counter[str], int]:
+        """What was asked of the stand-in after this many entries of its ledger, by kind, and how many entries it has.
+
+        A kind is the method and the first part of the path: the rest names a prompt.
+        """
+        with urllib.request.urlopen(f"{self.control}/ledger", timeout=DEADLINE_S) as answer:  # noqa: S310 (our own)
+            ledger = json.load(answer)
+        asked = [one for one in ledger["requests"] if one["order"] > after]
+        return Counter(f"{one['method']} /{one['path'].split('/')[1]}" for one in asked), ledger["count"]
+
+
 @contextmanager
-def standin(folder: Path, seconds_per_image: float = 0.0) -> Iterator[str]:
-    """The address of a stand-in for ComfyUI. By default it renders at once."""
+def standin(folder: Path, *words: str) -> Iterator[ComfyUI]:
+    """A stand-in for ComfyUI, with further options. By default it renders at once."""
     log, output = folder / "comfyui.log", folder / "output"
-    words = ["-m", "comfyledger", "sim", "comfyui", "--port", "0", "--output", str(output)]
-    words += ["--seconds-per-image", str(seconds_per_image)]
-    with process(words, log):
-        yield str(until(lambda: _said(log, "http://"), "the stand-in listens"))
-
-
-def _said(log: Path, begin: str) -> str:
-    """The first word that begins with `beginning`."""
-    return next((word.strip('",') for word in log.read_text().split() if word.strip('"').startswith(begin)), "")
+    with process(["-m", "comfyledger", "sim", "comfyui", "--port", "0", "--output", str(output), *words], log):
+        said = until(lambda: log.read_text().partition("\n")[0], "the stand-in listens")
+        yield ComfyUI(**json.loads(said))
 
 
 class Daemon:
@@ -78,8 +150,7 @@ class Daemon:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return used_by(self.pid).run_s
 
 
 @contextmanager

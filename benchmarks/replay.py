@@ -22,7 +22,7 @@ from comfyledger.ledger.sqlite.log_table import LogTable, read_head, read_page
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
-from comfyledger.maintenance.audit.streams import Folded
+from comfyledger.maintenance.audit.folded import Folded
 from comfyledger.maintenance.open_read_only import open_read_only
 from measured import in_turns, line, say
 from scale_ledger import Life

@@ -20,9 +20,10 @@ from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit.chain import links_hold
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
+from comfyledger.maintenance.audit.folded import Account
 from comfyledger.maintenance.audit.parallel import Folders
 from comfyledger.maintenance.audit.run import audit
-from comfyledger.maintenance.audit.streams import Account, counted, range_agrees, ranges, series_agree, templates_agree
+from comfyledger.maintenance.audit.streams import counted, range_agrees, ranges, series_agree, templates_agree
 from comfyledger.maintenance.open_read_only import open_read_only
 
 ROWS = "SELECT position, stream, kind, schema, at, data, hash FROM events"
@@ -69,7 +70,7 @@ def _told(tally: Tally, whole: bool) -> None:
 
 def whole(path: Path, tally: Tally) -> dict[str, float]:
     """`getrusage` counts in KiB here. For a child it may report what this process had when the child began."""
-    folders = Folders(str(path.parent / "no-spool"), str(path.parent / "no-inputs"))
+    folders = Folders(*(str(path.parent / name) for name in ("no-spool", "no-inputs", "no-thumbnails")))
     took = seconds(lambda: audit(path, folders, None, time.time(), tally, silent))
     kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {"whole": took, "peak_bytes": kib * 1024}

@@ -18,10 +18,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from statistics import median
 from typing import Any, Final
 
-from comfyledger.core.rows import PromptRow
+from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.classes import PromptId
 from comfyledger.core.scheduling.fit import Fit
@@ -73,24 +74,24 @@ class Choices:
         self._rows: dict[PromptId, PromptRow] = {}
         self._names = [str(place) for place in range(BACKENDS)]
         limits = Limits(dict.fromkeys(self._names, DEPTH))
-        self._queue = PromptQueue(limits, self._rows, Fit(limits.every_tag))
+        self._batches: dict[str, BatchRow] = {}
+        self._models: dict[str, str] = {}
+        self._queue = PromptQueue(limits, self._batches, self._rows, Fit(limits.every_tag))
         self._there: dict[str, deque[PromptId]] = {name: deque() for name in self._names}
         self._now_ms = 0
         size = queued // (CLASSES * CHOOSERS)
-        self._batches = {
-            f"{key} {user}": (row_of(f"{key} {user}", f"user {user}"), f"class {key}")
-            for key in range(CLASSES)
-            for user in range(CHOOSERS)
-        }
+        for key, user in product(range(CLASSES), range(CHOOSERS)):
+            batch_id = f"{key} {user}"
+            self._batches[batch_id] = row_of(batch_id, f"user {user}")
+            self._models[batch_id] = f"class {key}"
         for batch_id in self._batches:
             for index in range(size):
                 self._add((batch_id, index))
         self._send()
 
     def _add(self, prompt: PromptId) -> None:
-        batch, key = self._batches[prompt[0]]
-        self._rows[prompt] = PromptRow(*prompt, (prompt[1],), 1, models=key)
-        self._queue.add(batch, self._rows[prompt], self._now_ms)
+        self._rows[prompt] = PromptRow(*prompt, (prompt[1],), 1, models=self._models[prompt[0]])
+        self._queue.add(self._batches[prompt[0]], self._rows[prompt], self._now_ms)
 
     def _send(self) -> int:
         sent = 0

@@ -117,11 +117,13 @@ class Ours:
     def __init__(self, depth: int) -> None:
         self._rows: dict[PromptId, PromptRow] = {}
         self._prompts: dict[PromptId, Prompt] = {}
+        self._batches: dict[str, BatchRow] = {}
         limits = Limits({str(place): depth for place in range(BACKENDS)})
-        self._queue = PromptQueue(limits, self._rows, Fit(limits.every_tag))
+        self._queue = PromptQueue(limits, self._batches, self._rows, Fit(limits.every_tag))
 
     def add(self, prompt: Prompt, now_s: float) -> None:
         batch = row_of(f"batch {prompt.batch.number}", prompt.batch.user)
+        self._batches[batch.batch_id] = batch
         models = f"model {prompt.batch.model}"
         row = PromptRow(batch.batch_id, prompt.index, (prompt.index,), 1, models=models)
         self._rows[row.batch_id, row.index] = row

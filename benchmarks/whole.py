@@ -1,10 +1,15 @@
-"""The whole path with an instant ComfyUI: images a second, how soon an app gets an event, and whether a GPU would wait.
+"""The whole path of an image: images a second, processor time, context switches and calls to ComfyUI, how soon an app
+gets an event, and whether a GPU would wait.
 
     python benchmarks/whole.py --images 300 --rounds 3
+    python benchmarks/whole.py --real http://127.0.0.1:8188 --rounds 5
 
-The peer uses the same stand-in, and both take turns. It posts a prompt, hears its end on the websocket, fetches the
-file and writes it to disk, as fast as one process can, and remembers nothing. Ours numbers, logs, checks, keeps and
-stores. A second peer shows what that must cost: it checks and keeps as durably and does nothing else.
+The clients of `whole_clients.py` use the same ComfyUI, and all take turns. The bare one posts a prompt, hears its end
+on the websocket, fetches the file, writes it to disk and remembers nothing. Ours numbers, logs, checks, keeps and
+stores. The careful one shows what that must cost: it checks and keeps as durably and does nothing else.
+
+By default ComfyUI is a stand-in that renders at once. `--real` takes a ComfyUI of this machine, for 64x64 images alone:
+what calls it gets, and whether its queue is empty, only a stand-in tells.
 """
 
 from __future__ import annotations
@@ -12,189 +17,86 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import io
-import itertools
 import json
 import os
+import struct
+import sys
 import tempfile
 import time
 import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any, Final
 
-import aiohttp
-from PIL import Image
 from websockets.asyncio.client import connect
 
 from measured import line, say
-from processes import Daemon, daemon, peer, standin
+from processes import ComfyUI, Daemon, daemon, peer, standin
+from whole_app import App, app_of
+from whole_clients import COLORS, SMALL, Careful, Peer
+from whole_rounds import Rounds, in_turns
+from whole_standin import HEAD, SIDE, photo
 
-AT_ONCE: Final = 3
-"""Prompts of the peer in ComfyUI's queue, as many as ours."""
-_colors = itertools.count()
-SMALL: Final = {"width": 64, "height": 64, "color": 255}
-SAVE: Final = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": ""}}
 RELAYED: Final = 60
 SECONDS_AN_IMAGE: Final = 0.05
 GAPS: Final = 60
+LARGE: Final = {**SMALL, "width": SIDE, "height": SIDE}
+LARGE_SHARE: Final = 5
+"""So many times fewer large images than small ones."""
+FLOOR_ROUNDS: Final = 15
 
 
-def graph(prefix: str, color: int) -> dict[str, Any]:
-    empty = {"class_type": "EmptyImage", "inputs": {**SMALL, "batch_size": 1, "color": color}}
-    return {"1": empty, "9": {**SAVE, "inputs": {**SAVE["inputs"], "filename_prefix": prefix}}}  # type: ignore[dict-item]
+async def rounds_of(
+    ours: Daemon, comfyui: ComfyUI, folder: Path, images: int, rounds: int, size: dict[str, int]
+) -> dict[str, Rounds]:
+    """The rounds of the daemon, of the bare client and of the careful one."""
+    (folder / "bare").mkdir()
+    (folder / "careful").mkdir()
+    bare, careful = Peer(comfyui.url, folder / "bare", size), Careful(comfyui.url, folder / "careful", size)
+    async with app_of(ours, size) as app:
+        clients = {"ours": (app, ours.pid), "bare": (bare, os.getpid()), "careful": (careful, os.getpid())}
+        return await in_turns(comfyui, clients, images, rounds)
 
 
-class Peer:
-    """A bare client of ComfyUI."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self._url, self._folder = url, folder
-        self.heard_at: list[float] = []
-
-    async def rendered_per_second(self, images: int) -> float:
-        client_id = uuid.uuid4().hex
-        async with (
-            aiohttp.ClientSession() as session,
-            connect(f"{self._url.replace('http', 'ws', 1)}/ws?clientId={client_id}", compression=None) as socket,
-        ):
-            ends: dict[str, asyncio.Future[float]] = {}
-            listening = asyncio.create_task(self._listen(socket, ends))
-            start = time.perf_counter()
-            left = iter(range(images))
-
-            async def worker() -> None:
-                for number in left:
-                    await self._render(session, client_id, number, ends)
-
-            await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-            took = time.perf_counter() - start
-            listening.cancel()
-        return images / took
-
-    async def _listen(self, socket: Any, ends: dict[str, asyncio.Future[float]]) -> None:
-        async for frame in socket:
-            if isinstance(frame, str):
-                message = json.loads(frame)
-                data = message["data"]
-                if message["type"] == "executing" and data.get("node") is None:
-                    ends[data["prompt_id"]].set_result(time.time())
-
-    async def _render(
-        self, session: aiohttp.ClientSession, client_id: str, number: int, ends: dict[str, asyncio.Future[float]]
-    ) -> None:
-        prompt_id = str(uuid.uuid4())
-        ends[prompt_id] = asyncio.get_running_loop().create_future()
-        prompt = graph(f"peer/{client_id}/{number}", next(_colors))
-        body = {"prompt": prompt, "client_id": client_id, "prompt_id": prompt_id}
-        async with session.post(f"{self._url}/prompt", json=body) as answer:
-            await answer.read()
-        await ends[prompt_id]
-        async with session.get(f"{self._url}/history/{prompt_id}") as answer:
-            (file,) = (await answer.json())[prompt_id]["outputs"]["9"]["images"]
-        async with session.get(f"{self._url}/view", params=file) as answer:
-            await self._keep(f"{client_id}-{number}.png", await answer.read())
-
-    async def _keep(self, name: str, content: bytes) -> None:
-        (self._folder / name).write_bytes(content)
+def rate_lines(name: str, found: dict[str, Rounds]) -> Iterator[dict[str, Any]]:
+    mine, bare, careful = (found[who].of("rate") for who in ("ours", "bare", "careful"))
+    said = f"a bare client of the same ComfyUI: {bare:.0f}/s"
+    yield line(f"{name}.images", mine, bare, "images/s", peer=said)
+    limit = f"a client without a ledger that decodes, stores and logs durably, twice each: {careful:.0f}/s"
+    yield line(f"{name}.limit", mine, careful, "images/s", floor=limit)
 
 
-class Careful(Peer):
-    """A client that loses nothing but has no ledger. It hashes and decodes each image. It writes the image twice, as
-    into a spool and a store: beside its place, synced, renamed, and the folder synced. It writes two lines to a durable
-    log.
+def cost_lines(name: str, found: dict[str, Rounds]) -> Iterator[dict[str, Any]]:
+    ours, bare, careful = (found[who] for who in ("ours", "bare", "careful"))
+    said = f"the careful client: {careful.of('voluntary'):.0f}; and {ours.of('involuntary'):.0f} involuntary"
+    yield line(f"{name}.switches", ours.of("voluntary"), careful.of("voluntary"), "voluntary an image", peer=said)
+    said = f"for the bare client: {bare.of('comfyui_ms'):.2f} ms of ComfyUI's processor time"
+    yield line(f"{name}.comfyui", ours.of("comfyui_ms"), bare.of("comfyui_ms"), "ms/image", peer=said)
+    if ours.calls:
+        kinds = ", ".join(f"{kind} {count:.2f}" for kind, count in ours.calls_by_kind.items())
+        said = f"the bare client: {bare.calls:.2f}; ours: {kinds}"
+        yield line(f"{name}.calls", ours.calls, bare.calls, "HTTP calls an image", peer=said)
+
+
+def written_line(name: str, ours: Rounds, store: Path) -> dict[str, Any]:
+    """What the daemon gives to the disk for an image, beside two copies of the file: for the spool and for the store.
+
+    `store`: a folder with such files.
     """
-
-    def __init__(self, url: str, folder: Path) -> None:
-        super().__init__(url, folder)
-        self._spool, self._store, self._log = folder / "spool", folder / "store", folder / "log"
-        for place in (self._spool, self._store):
-            place.mkdir()
-
-    async def _keep(self, name: str, content: bytes) -> None:
-        await asyncio.to_thread(self._kept, name, content)
-
-    def _kept(self, name: str, content: bytes) -> None:
-        hashlib.sha256(content).hexdigest()
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-        for place in (self._spool, self._store):
-            self._note(name)
-            (place / f".{name}").write_bytes(content)
-            _synced(place / f".{name}")
-            (place / f".{name}").rename(place / name)
-            _synced(place)
-
-    def _note(self, name: str) -> None:
-        with self._log.open("ab") as log:
-            log.write(name.encode().ljust(4_096))
-            log.flush()
-            os.fdatasync(log.fileno())
+    copies = 2 * mean(file.stat().st_size for file in store.iterdir()) / 1_024
+    said = f"two copies of the file: {copies:.1f} KiB"
+    return line(f"{name}.written", ours.of("written_kib"), copies, "KiB to disk an image", floor=said)
 
 
-def _synced(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-class App:
-    """An app of ours on its websocket."""
-
-    def __init__(self, socket: Any) -> None:
-        self._socket = socket
-        self.pushed: asyncio.Queue[tuple[dict[str, Any], float]] = asyncio.Queue()
-        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._task = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        async for frame in self._socket:
-            message = json.loads(frame)
-            if message["type"] == "event":
-                self.pushed.put_nowait((message["data"], time.time()))
-            elif message["type"] in {"result", "error"}:
-                self._answers.put_nowait(message)
-
-    async def ask(self, kind: str, **data: Any) -> dict[str, Any]:
-        await self._socket.send(json.dumps({"type": kind, "id": 1, "data": data}))
-        answer = await self._answers.get()
-        if answer["type"] == "error":
-            raise AssertionError(answer)
-        return dict(answer["data"])
-
-    async def rendered_per_second(self, images: int) -> float:
-        """Seconds from the request until the whole batch is stored. No two images are equal, because ComfyUI would
-        render equal ones once.
-        """
-        start = time.perf_counter()
-        asked = {"request_id": uuid.uuid4().hex, "username": "Areg", "character": "Opal Fever"}
-        wanted = [{"inputs": {"color": next(_colors)}} for _ in range(images)]
-        batch = await self.ask("submit_batch", images=wanted, inputs=SMALL, **asked)
-        while True:
-            event, _ = await self.pushed.get()
-            if event["kind"] == "batch_settled" and event["data"]["batch_id"] == batch["batch_id"]:
-                if event["data"]["stored"] != images:
-                    raise AssertionError(event)
-                return images / (time.perf_counter() - start)
-
-
-async def rates(ours: Daemon, url: str, folder: Path, images: int, rounds: int) -> tuple[float, float, float, float]:
-    """The times of ours, of the bare peer and of the careful one, and the daemon's seconds of CPU for each image."""
-    bare, careful = Peer(url, folder), Careful(url, folder)
-    found: tuple[list[float], list[float], list[float]] = ([], [], [])
-    async with connect(ours.websocket, additional_headers=ours.headers, compression=None, max_size=None) as socket:
-        app = App(socket)
-        await app.ask("subscribe", kinds=["batch_settled"])
-        await app.rendered_per_second(10)
-        used = ours.cpu_s()
-        for _ in range(rounds):
-            found[0].append(await app.rendered_per_second(images))
-            found[1].append(await bare.rendered_per_second(images))
-            found[2].append(await careful.rendered_per_second(images))
-        used = ours.cpu_s() - used
-    return median(found[0]), median(found[1]), median(found[2]), used / images / rounds
+def cpu_line(name: str, ours: Rounds, other_ms: float, other: str, kind: str) -> dict[str, Any]:
+    """The processor time of the daemon beside another's."""
+    split = f"ours: {ours.of('user_ms'):.1f} user, {ours.of('system_ms'):.1f} system"
+    return line(
+        f"{name}.cpu", ours.of("cpu_ms"), other_ms, "ms/image", **{kind: f"{other}: {other_ms:.2f} ms; {split}"}
+    )
 
 
 async def more_ms(ours: Daemon, relay: str) -> tuple[float, float]:
@@ -216,7 +118,7 @@ async def more_ms(ours: Daemon, relay: str) -> tuple[float, float]:
             heard.empty.clear()
             asked = {"request_id": uuid.uuid4().hex, "username": "Areg", "character": "Opal Fever"}
             start = time.time()
-            await app.ask("submit_batch", quantity=1, inputs={**SMALL, "color": next(_colors)}, **asked)
+            await app.ask("submit_batch", quantity=1, inputs={**SMALL, "color": next(COLORS)}, **asked)
             _, at_s = await app.pushed.get()
             await heard.empty.wait()
             ended_s = heard.at_s[-1]
@@ -242,54 +144,108 @@ class Heard:
 
 async def idle_moments(ours: Daemon, relay: str, images: int) -> int:
     """How often ComfyUI's queue was empty before the last image of a batch."""
-    async with (
-        connect(ours.websocket, additional_headers=ours.headers, compression=None, max_size=None) as socket,
-        connect(relay, compression=None, max_size=None) as bare,
-    ):
-        app = App(socket)
-        await app.ask("subscribe", kinds=["batch_settled"])
+    async with app_of(ours) as app, connect(relay, compression=None, max_size=None) as bare:
         heard = Heard(bare)
         await bare.ping()
         await app.rendered_per_second(images)
         return len(heard.at_s) - 1
 
 
-async def measure(folder: Path, images: int, rounds: int) -> None:
+def floor_ms(folder: Path) -> float:
+    """Processor time to read a large file, to hash it with SHA-256 and MD5, and to inflate its pixels, once."""
+    path = folder / "floor.png"
+    path.write_bytes(photo())
+    found: list[float] = []
+    for _ in range(FLOOR_ROUNDS):
+        start = time.process_time()
+        content = path.read_bytes()
+        hashlib.sha256(content).digest()
+        hashlib.md5(content).digest()  # noqa: S324 (stores compare by it)
+        zlib.decompress(b"".join(pixel_chunks(content)))
+        found.append(1_000 * (time.process_time() - start))
+    return median(found)
+
+
+def pixel_chunks(png: bytes) -> Iterator[memoryview]:
+    """What the IDAT chunks of a PNG hold."""
+    view, at = memoryview(png), HEAD
+    while at < len(png):
+        (size,) = struct.unpack_from(">I", png, at)
+        if view[at + 4 : at + 8] == b"IDAT":
+            yield view[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+@contextmanager
+def comfyui_in(folder: Path, real: str) -> Iterator[ComfyUI]:
+    """The real ComfyUI, if there is one; else a stand-in."""
+    if real:
+        yield ComfyUI(real)
+    else:
+        with standin(folder) as comfyui:
+            yield comfyui
+
+
+async def measure(folder: Path, images: int, rounds: int, real: str) -> None:
     with (
-        standin(folder) as url,
-        daemon(folder, url) as ours,
-        peer("whole_relay.py", url.replace("http", "ws", 1), folder=folder) as relay,
+        comfyui_in(folder, real) as comfyui,
+        daemon(folder, comfyui.url) as ours,
+        peer("whole_relay.py", comfyui.url.replace("http", "ws", 1), folder=folder) as relay,
     ):
-        mine, theirs, careful, cpu_s = await rates(ours, url, folder, images, rounds)
-        said = f"a bare client of the same ComfyUI: {theirs:.0f}/s"
-        say(line("whole.images", mine, theirs, "images/s", peer=said))
-        say(line("whole.cpu", 1_000 * cpu_s, 1_000 / theirs, "ms/image", peer=f"{said}, {1_000 / theirs:.1f} ms each"))
-        limit = f"a client without a ledger that decodes, stores and logs durably, twice each: {careful:.0f}/s"
-        say(line("whole.limit", mine, careful, "images/s", floor=limit))
+        found = await rounds_of(ours, comfyui, folder, images, rounds, SMALL)
+        bare_ms = found["bare"].of("cpu_ms")
+        for one in (
+            *rate_lines("whole", found),
+            cpu_line("whole", found["ours"], bare_ms, "the bare client", "peer"),
+            *cost_lines("whole", found),
+            written_line("whole", found["ours"], folder / "careful/store"),
+        ):
+            say(one)
         later, hop = await more_ms(ours, relay)
         said = f"a bare relay, which needs {hop:.1f} ms from the request on"
-        say({**line("whole.heard", later, hop, "ms later", floor=said)})
+        say(line("whole.heard", later, hop, "ms later", floor=said))
+
+
+async def measure_large(folder: Path, images: int, rounds: int) -> None:
+    with peer("whole_standin.py", str(folder), folder=folder) as said:
+        comfyui = ComfyUI(**json.loads(said))
+        with daemon(folder, comfyui.url) as ours:
+            found = await rounds_of(ours, comfyui, folder, images, rounds, LARGE)
+            floor, text = floor_ms(folder), "reading, hashing (SHA-256, MD5) and inflating a file once"
+            say(cpu_line("whole.large", found["ours"], floor, text, "floor"))
+            for one in (*rate_lines("whole.large", found), *cost_lines("whole.large", found)):
+                say(one)
+            say(written_line("whole.large", found["ours"], folder / "careful/store"))
 
 
 async def measure_gaps(folder: Path) -> None:
     with (
-        standin(folder, SECONDS_AN_IMAGE) as url,
-        daemon(folder, url) as ours,
-        peer("whole_relay.py", url.replace("http", "ws", 1), folder=folder) as relay,
+        standin(folder, "--seconds-per-image", str(SECONDS_AN_IMAGE)) as comfyui,
+        daemon(folder, comfyui.url) as ours,
+        peer("whole_relay.py", comfyui.url.replace("http", "ws", 1), folder=folder) as relay,
     ):
         moments = await idle_moments(ours, relay, GAPS)
         said = f"ends of prompts before the last: {GAPS - 1}"
         say(line("whole.idle", moments, GAPS - 1, "moments with an empty queue", floor=said))
 
 
+def in_folder(work: Callable[[Path], Any]) -> None:
+    with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
+        asyncio.run(work(Path(name)))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--real", default="", metavar="URL", help="of a ComfyUI of this machine, instead of stand-ins")
     given = parser.parse_args()
-    for work in (lambda folder: measure(folder, given.images, given.rounds), measure_gaps):
-        with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
-            asyncio.run(work(Path(name)))
+    in_folder(lambda folder: measure(folder, given.images, given.rounds, given.real))
+    if given.real:
+        print("whole.py: large images, calls and empty queues are measured with stand-ins alone", file=sys.stderr)
+        return
+    in_folder(lambda folder: measure_large(folder, max(1, given.images // LARGE_SHARE), given.rounds))
+    in_folder(measure_gaps)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+// The grid without a mouse: arrows and their kin move, shift selects on the way, space selects, enter opens.
+import type { Filter } from "../../live/image_filter";
+import type { Pages } from "../../live/image_pages";
+import { go, href } from "../../route";
+import { gallery as texts } from "../../texts";
+import { tell } from "../../ui/messages";
+import { moved, type Geometry } from "./geometry";
+import { active, beginRange, clearSelection, hasSelection, selectTo, toggle } from "./selection";
+import { showRow } from "./window";
+
+export interface GridKeys {
+  grid: { current: HTMLElement | null };
+  pages: Pages;
+  filter: Filter;
+  geometry: Geometry;
+  /** Where the keyboard is. */
+  at: number;
+}
+
+export function useGridKeys(keys: GridKeys): (event: KeyboardEvent) => void {
+  return (event) => {
+    if (event.target !== keys.grid.current || event.altKey || event.metaKey) return;
+    if (pressed(keys, event)) event.preventDefault();
+  };
+}
+
+/** Whether the key meant something. */
+function pressed(keys: GridKeys, event: KeyboardEvent): boolean {
+  const { pages, filter, at } = keys;
+  const image = pages.peek(at);
+  if (event.key === " ") {
+    if (image) toggle(image, at);
+  } else if (event.key === "Enter") {
+    if (image) go(href("image", [image.batch_id, image.index], filter));
+  } else if (event.key === "Escape") {
+    if (!hasSelection.peek()) return false;
+    clearSelection();
+  } else return moveBy(keys, event);
+  return true;
+}
+
+function moveBy({ grid, pages, geometry, at }: GridKeys, { key, shiftKey }: KeyboardEvent): boolean {
+  const page = Math.max(1, Math.floor(innerHeight / geometry.rowHeight) - 1);
+  const to = moved(key, at, geometry, page);
+  if (to === undefined) return false;
+  if (shiftKey) {
+    if (!hasSelection.peek()) beginRange(at);
+    void selectTo(pages, to).then((isWhole) => isWhole || tell(texts.selectedMax));
+  }
+  active.value = to;
+  showRow(grid.current, geometry, Math.floor(to / geometry.columns));
+  return true;
+}

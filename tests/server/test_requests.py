@@ -52,6 +52,19 @@ async def test_a_dry_run_gives_no_number_and_does_not_use_the_id_up(door: Any) -
         await app.settled(asked["batch_id"])
 
 
+async def test_a_dry_run_has_the_names_that_the_request_then_gets_once_the_series_is_open(door: Any) -> None:
+    async with door.app() as app:
+        first = await app.submit("r1")
+        await app.settled(first["batch_id"])
+        with door.unchanged():
+            tried = await app.submit("r2", dry_run=True)
+        asked = await app.submit("r2")
+        await app.settled(asked["batch_id"])
+    assert tried["numbers"] == [4, 5, 6]
+    same = ("numbers", "names", "public_ids", "images", "quantity")
+    assert [tried[key] for key in same] == [asked[key] for key in same]
+
+
 async def test_a_graph_that_comes_along_is_rendered_and_kept_once(door: Any) -> None:
     graph = {"1": EMPTY_IMAGE, "9": SAVE}
     async with door.app() as app:

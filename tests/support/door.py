@@ -15,7 +15,6 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from comfyledger import app as composition
 from comfyledger import settings
-from comfyledger.server.app_keys import Context
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 from support.waiting import until
 from support.wire_app import App, Frame
@@ -47,10 +46,13 @@ class Raw:
 class Door:
     """The open door of a daemon in this process."""
 
-    def __init__(self, folder: Path, url: str, context: Context, sims: dict[str, SimComfyUI]) -> None:
+    def __init__(self, folder: Path, url: str, daemon: composition.Daemon, sims: dict[str, SimComfyUI]) -> None:
         self.folder = folder
         self.url = url
-        self.context = context
+        self.context = daemon.context
+        self.backends = daemon.backends
+        self.reload = daemon.reload
+        self.retention = daemon.background.retention
         self.sims = sims
         self.sim = sims["main"]
 
@@ -84,8 +86,14 @@ class Door:
                 await app.close()
 
     @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """What happens within must leave the log as it is."""
+    def unchanged(self, held: bool = False) -> Iterator[None]:
+        """What happens within must leave the log as it is. `held`: something holds the work that is open.
+
+        Work that goes on writes to the log whenever it likes, so that the comparison would fail now and then.
+        """
+        view = self.context.engine.view
+        rests = held or view.is_paused("everything") or not any(view.open_counts().values())
+        assert rests, f"work goes on: {view.open_counts()}"
         before = self.position
         yield
         assert self.position == before
@@ -93,10 +101,14 @@ class Door:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, sections: str = "", seconds_per_image: float = 0.0, backends: Mapping[str, str] = ONE
+    folder: Path,
+    sections: str = "",
+    seconds_per_image: float = 0.0,
+    backends: Mapping[str, str] = ONE,
+    top: str = "",
 ) -> AsyncIterator[Door]:
     """A daemon with its stand-ins. `sections` come after [door], so that its keys can come first. `backends`: more keys
-    of each ComfyUI, by name; one is `main`.
+    of each ComfyUI, by name; one is `main`. `top`: keys that are in no section.
     """
     config = folder / "config.toml"
     async with AsyncExitStack() as stack:
@@ -109,6 +121,7 @@ async def opened(
         comfyui = "\n".join(f'[comfyui.{name}]\nurl = "{sims[name].url}"\n{keys}' for name, keys in backends.items())
         config.write_text(f"""
             state_dir = "state"
+            {top}
             {comfyui}
             [stores.folder]
             kind = "folder"
@@ -123,9 +136,9 @@ async def opened(
         try:
             url = (await composition.open_server(found, daemon.context, stack)).url
             await until(
-                lambda: all(backend.watcher.is_up for backend in daemon.backends.values()), "ComfyUI is connected"
+                lambda: all(backend.watcher.is_up for backend in daemon.backends.all.values()), "ComfyUI is connected"
             )
-            yield Door(folder, url, daemon.context, sims)
+            yield Door(folder, url, daemon, sims)
         finally:
             for task in tasks:
                 task.cancel()

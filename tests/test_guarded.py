@@ -24,6 +24,7 @@ from comfyledger.plugin_api import (
     Page,
     Remark,
     Series,
+    Space,
     Stored,
     StoreTrouble,
 )
@@ -166,6 +167,30 @@ def test_no_wrong_address_of_a_smaller_picture_is_passed_on(does: Callable[[], A
         assert [made.thumbnail_url("u", "png", 256) for _ in range(3)] == ["", "", ""]
     assert died == {"thumbnail_url": 3}
     assert len(logs) == 1, "an answer may have a thousand images"
+
+
+class Measuring:
+    """Answers the same to `space` each time."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    async def space(self) -> Any:
+        return self._answer
+
+
+async def test_the_space_of_a_store_is_passed_on_and_a_store_on_no_disk_has_none() -> None:
+    space = Space("/srv/images", 5, 9, 2)
+    assert await Guarded("main", Measuring(space), {}).space() == space  # type: ignore[arg-type]
+    assert await store(lambda: space)[0].space() is None, "a store may have no such method"
+
+
+@pytest.mark.parametrize("answer", [None, 5, Space("/srv", -1, 9, 2), Space("/srv", "5", 9, 2)])  # type: ignore[arg-type]
+async def test_no_wrong_space_of_a_store_is_passed_on(answer: Any) -> None:
+    died: dict[str, int] = {}
+    with capture_logs(), pytest.raises(PluginDied):
+        await Guarded("main", Measuring(answer), died).space()  # type: ignore[arg-type]
+    assert died == {"space": 1}
 
 
 @pytest.mark.parametrize("call", ASKED)

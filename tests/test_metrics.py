@@ -42,7 +42,7 @@ from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreR
 from comfyledger.ledger.eventlog import Line, encode
 from comfyledger.ledger.observers import Committed, notify_observers
 from comfyledger.metrics import LAG_EVERY_S, Metrics
-from comfyledger.metrics.gauges import Now
+from comfyledger.metrics.gauges import DiskNow, Now
 from comfyledger.wire import BackendInfo, BackendWork, WebhookInfo
 from comfyledger.workers.batch_log import BatchLog
 from support.documents import ROOT, rows
@@ -367,7 +367,9 @@ def full() -> Metrics:
     demand = (Demanded("any", Need("", ()), 4, 1, 20.0, 1),)
     standing = OpenWorkSummary({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5, demand=demand)
     backend = BackendInfo("main", "u", connected=True, work=BackendWork(2, ended={"finished": 1}))
-    now = Now("1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": 1})
+    now = Now(
+        "1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": DiskNow(1, 9, 2)}
+    )
     now = msgspec.structs.replace(now, webhooks=(HOOK,), deliveries={"shop": {"delivered": 1}})
     metrics.page(msgspec.structs.replace(now, removals={"inputs": 1}, input_uploads={"main": (2, 9)}))
     return metrics

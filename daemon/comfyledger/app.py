@@ -374,6 +374,7 @@ async def _context(
         characters=characters,
         backends=lambda standing: [backend.info(standing, throughput) for backend in backends.all.values()],
         move_away=background.mover.move,
+        disks=background.disks,
         activity=ActivityCounts(),
         state=settings.state_path,
         uptime_s=lambda: int(time.monotonic() - started),
@@ -381,7 +382,6 @@ async def _context(
         metrics=metrics,
         file_source=images,
         thumbnails=thumbnails,
-        disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path, "inputs": settings.inputs_path},
         notifier=notifier,
     )
 

@@ -32,6 +32,7 @@ from comfyledger.plugin_api import (
     Page,
     Remark,
     Series,
+    Space,
     Store,
     Stored,
     StoreTrouble,
@@ -142,6 +143,15 @@ class Guarded:
         if not isinstance(remarks, tuple | list):
             raise self._dead("diagnose", TypeError(f"it answered {_shown(remarks)}"))
         return tuple(self._sound("diagnose", one, (Remark,)) for one in remarks)
+
+    async def space(self) -> Space | None:
+        """How much is free where the store keeps its files; None if it is on no disk. Raises StoreTrouble."""
+        if not hasattr(self._store, "space"):
+            return None
+        found = cast(Space, self._sound("space", await self._called("space", CALL_S), (Space,)))
+        if min(found.free_bytes, found.total_bytes) < 0:
+            raise self._dead("space", TypeError(f"it answered {_shown(found)}"))
+        return found
 
     def thumbnail_url(self, url: str, extension: str, side_max: int) -> str:
         """An https address; empty if the store has none, or if its plugin fails. Raises nothing."""

@@ -9,7 +9,9 @@ changes them.
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -140,6 +142,22 @@ class Remark(msgspec.Struct, frozen=True):
     verdict: Literal["ok", "warning", "failure"]
     sentence: str
     mend: str = ""
+
+
+class Space(msgspec.Struct, frozen=True):
+    """How much is free on the disk of a folder. `device`: the same for folders that are on one disk (`st_dev`)."""
+
+    folder: str
+    free_bytes: int
+    total_bytes: int
+    device: int
+
+
+def space_of(folder: Path) -> Space:
+    """The space on the disk of an existing folder. Blocks. Raises OSError."""
+    usage = shutil.disk_usage(folder)
+    named = os.fsencode(folder).decode(errors="backslashreplace")
+    return Space(named, usage.free, usage.total, folder.stat().st_dev)
 
 
 def daemon_may_write(folder: Path, state_dir: Path) -> bool:
@@ -295,6 +313,13 @@ class Scales(Protocol):
         is empty. Of a video a frame is shown, of an animation the first one. It is asked for each image of each answer,
         so it uses no network and no disk, and gives the same address again. Raises nothing.
         """
+
+
+class Measures(Protocol):
+    """What a store has besides, if it keeps its files on a disk of this machine. Optional: others name no disk."""
+
+    async def space(self) -> Space:
+        """How much is free where the files go. Called every few seconds, so it writes nothing. Raises StoreTrouble."""
 
 
 class StoreKind(Protocol):

@@ -14,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from comfyledger.plugin_api import LaneFault, Remark, StoreTrouble, daemon_may_write
+import msgspec
+
+from comfyledger.plugin_api import LaneFault, Remark, Space, StoreTrouble, daemon_may_write, space_of
 from comfyledger_folder.files import shown, sync
 from comfyledger_folder.pages import as_text
 
@@ -55,14 +57,28 @@ class Root:
 
     def diagnose(self) -> tuple[Remark, ...]:
         """Remarks for `comfyledger doctor`. Makes and marks nothing."""
+        marked = self._look()
+        there = self._nearest()
+        may_write = there.is_dir() and daemon_may_write(there, self._state_dir)
+        return (_about(self.path, is_marked=marked, is_writable=may_write),)
+
+    def space(self) -> Space:
+        """What is free on the root's disk; before the first use, on the disk where the root will be made."""
+        self._look()
+        return msgspec.structs.replace(space_of(self._nearest()), folder=as_text(str(self.path)))
+
+    def _nearest(self) -> Path:
+        """The root, or the nearest folder above it while it is not made."""
+        return next(path for path in (self.path, *self.path.parents) if path.exists())
+
+    def _look(self) -> bool:
+        """Whether the root is marked. Makes and marks nothing."""
         if os.path.realpath(self.path) != str(self.path):
             raise self._led_away()
         marked = self.is_marked()
         if not marked and self._is_remembered():
             raise self._unmounted()
-        there = next(path for path in (self.path, *self.path.parents) if path.exists())
-        may_write = there.is_dir() and daemon_may_write(there, self._state_dir)
-        return (_about(self.path, is_marked=marked, is_writable=may_write),)
+        return marked
 
     def _is_remembered(self) -> bool:
         return any(memory.exists() for memory in self._memories)

@@ -40,6 +40,7 @@ from comfyledger.plugin_api import (
     Page,
     Remark,
     Series,
+    Space,
     StoreKind,
     StoreTrouble,
     hookimpl,
@@ -150,6 +151,9 @@ class FolderStore:
 
     async def diagnose(self) -> tuple[Remark, ...]:
         return await self._in_thread(self._disk.root.diagnose)
+
+    async def space(self) -> Space:
+        return await self._in_thread(self._disk.root.space)
 
     async def close(self) -> None:
         self._disk.remains.stop()

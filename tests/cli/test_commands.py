@@ -371,6 +371,29 @@ def test_status_says_what_inputs_take_and_where_they_are_still_to_be_removed(doo
     assert "inputs" not in run("status").stdout
 
 
+GIB = 2**30
+
+
+def test_status_says_how_much_is_free_on_each_disk_and_what_is_on_it(door: Any, run: Any) -> None:
+    disks = [
+        wire.DiskInfo("ledger", "", "/state", 12 * GIB, 100 * GIB, GIB // 4, 1),
+        wire.DiskInfo("spool", "", "/state/spool", 12 * GIB, 100 * GIB, GIB, 1),
+        wire.DiskInfo("inputs", "", "/inputs", None, None, GIB),
+        wire.DiskInfo("store", "folder", "/srv", 3 * GIB, 4 * GIB, 0, 2),
+    ]
+    door.answers |= {"server_info": replace(INFO, disks=disks), "list_batches": wire.Batches([], False)}
+    lines = [line.split() for line in run("status").stdout.splitlines()]
+    assert ["ledger,", "spool", "12.0", "GiB", "100.0", "GiB", "1.0", "GiB"] in lines
+    assert ["inputs", "cannot", "be", "read", "?", "1.0", "GiB"] in lines
+    assert ["store", "folder", "3.0", "GiB", "4.0", "GiB", "-"] in lines
+    assert json.loads(run("status", "--json").stdout)["disks"][1]["free_min_bytes"] == GIB
+
+
+def test_status_of_a_daemon_that_tells_no_disks_has_no_table_of_them(door: Any, run: Any) -> None:
+    door.answers |= {"server_info": INFO, "list_batches": wire.Batches([], False)}
+    assert "NOTHING NEW BELOW" not in run("status").stdout
+
+
 # ---- steering
 
 

@@ -581,6 +581,25 @@ async def test_a_root_that_comes_back_is_used_again(bench: Bench) -> None:
     assert isinstance(await bench.put(), Stored)
 
 
+async def test_the_space_is_known_before_the_root_is_made_and_says_which_folder_it_is_about(bench: Bench) -> None:
+    await bench.store.prepare()
+    found = await bench.store.space()
+    assert found.folder == str(bench.root)
+    assert 0 < found.free_bytes <= found.total_bytes
+    assert found.device == bench.root.parent.parent.stat().st_dev
+    assert not bench.root.exists(), "looking makes nothing"
+    assert isinstance(await bench.put(), Stored)
+    assert (await bench.store.space()).folder == found.folder
+
+
+async def test_a_root_that_lost_its_mark_has_no_space(bench: Bench) -> None:
+    assert isinstance(await bench.put(), Stored)
+    (bench.root / ".comfyledger").unlink()
+    with pytest.raises(StoreTrouble) as trouble:
+        await bench.store.space()
+    assert trouble.value.fault.code == "not_reached"
+
+
 async def test_a_root_marked_before_is_remembered(bench: Bench, tmp_path: Path) -> None:
     await bench.put()
     bench.state = tmp_path / "another state"

@@ -19,6 +19,7 @@ from comfyledger.plugin_api import (
     LaneFault,
     Page,
     Series,
+    Space,
     Stored,
     StoreTrouble,
     medium_of,
@@ -27,10 +28,23 @@ from comfyledger.testing.store_contract import StoreContract
 from support.documents import ROOT, blocks
 from support.waiting import pause
 
-STORE, SCALES, PLACE = (body for _, body in blocks((ROOT / "docs" / "plugins.md").read_text("utf-8"), "python"))
+DOCUMENT = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+STORE, SCALES, MEASURES, PLACE = (body for _, body in blocks(DOCUMENT, "python"))
 GUIDE: dict[str, Any] = {"hashlib": hashlib, "pytest": pytest, "__name__": __name__}
-exec(compile(STORE + SCALES + PLACE, "docs/plugins.md", "exec"), GUIDE)
+exec(compile(STORE + SCALES + MEASURES + PLACE, "docs/plugins.md", "exec"), GUIDE)
 ShelfStore, ShelfPlace, TestShelf = GUIDE["ShelfStore"], GUIDE["ShelfPlace"], GUIDE["TestShelf"]
+
+
+class TestMeasured(StoreContract):
+    """The store that says how much is free, at the same place."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Any:
+        class MeasuredPlace(ShelfPlace):  # type: ignore[misc, valid-type]
+            def opened(self) -> Any:
+                return GUIDE["MeasuredStore"]("shelf", {"file": str(self._file)}, self._file.parent)
+
+        return MeasuredPlace(tmp_path)
 
 
 class TestGallery(StoreContract):
@@ -189,6 +203,10 @@ def scales_without_tls(store: Any, url: str, extension: str, side_max: int) -> s
     return "http://gallery.example/1.webp" if url.startswith("shelf:") and extension == "png" else ""
 
 
+async def measures_more_than_there_is(store: Any) -> Space:
+    return Space("/srv", 2, 1, 7)
+
+
 EVERY_MEDIUM = "test_a_file_of_every_medium_goes_all_ways"
 BREAKS: list[tuple[str, Callable[..., Any], str]] = [
     ("put", overwrites, "test_other_bytes_are_never_replaced"),
@@ -214,6 +232,7 @@ BREAKS: list[tuple[str, Callable[..., Any], str]] = [
     ("delete", deletes_every_extension, "test_a_name_with_another_extension_is_never_replaced"),
     ("thumbnail_url", scales_everything, "test_who_scales_gives_addresses_of_its_own_pictures_alone"),
     ("thumbnail_url", scales_without_tls, "test_who_scales_gives_addresses_of_its_own_pictures_alone"),
+    ("space", measures_more_than_there_is, "test_who_measures_says_how_much_is_free"),
     ("highest_number", counts_pictures_alone, "test_numbers_of_all_media_count"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -308,6 +309,24 @@ async def test_metrics_ask_for_the_token(door: Any) -> None:
     assert answer.status == HTTPStatus.OK
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert b'comfyledger_comfyui_connected{backend="main"} 1.0' in answer.body
+
+
+async def test_the_disks_are_in_the_metrics_with_what_must_be_free_there(door: Any) -> None:
+    async def samples() -> dict[str, float]:
+        async with aiohttp.ClientSession() as http:
+            page = (await got(http, door, "/metrics")).body.decode()
+        found = re.findall(r"^comfyledger_disk_(\S+) (\S+)$", page, re.MULTILINE)
+        return {name: float(amount) for name, amount in found}
+
+    disks = ("ledger", "spool", "inputs", "store/folder")
+    wanted = {f'{kind}{{disk="{disk}"}}' for kind in ("free_bytes", "size_bytes", "free_min_bytes") for disk in disks}
+
+    async def all_there() -> dict[str, float]:
+        return found if set(found := await samples()) == wanted else {}
+
+    found = await until(all_there)
+    assert all(0 < found[f'free_bytes{{disk="{disk}"}}'] <= found[f'size_bytes{{disk="{disk}"}}'] for disk in disks)
+    assert [found[f'free_min_bytes{{disk="{disk}"}}'] for disk in disks] == [2**28, 2**30, 2**30, 0]
 
 
 async def test_metrics_may_be_open_to_local_programs_and_never_to_pages(open_door: Any, tmp_path: Path) -> None:

@@ -332,6 +332,8 @@ async def test_lists_pages_and_counts_hold_only_what_a_label_has(two: Two) -> No
     assert {event["stream"] for event in shown["log"]["events"]} == {two.ours["batch_id"]}
     assert shown["backwards"]["events"] == shown["log"]["events"][::-1]
     assert [lane["lane"] for lane in whole["lanes"]] == ["user/mina"]
+    assert {disk["use"] for disk in whole["disks"]} >= {"ledger", "spool", "inputs"}
+    assert shown["info"].get("disks") is None, "the free space says what others make, and its paths where"
     assert shown["info"]["lanes"] == []
     for words in ("mina", "gray", "wolf", "theirs", two.theirs["batch_id"].lower()):
         assert words not in json.dumps(shown).lower(), words

@@ -42,6 +42,7 @@ QUICK = {
     "comfyledger.engine.engine.STORAGE_RETRY_S": 0.1,
     "comfyledger.workers.backends.mover.LOOK_EVERY_S": 0.1,
     "comfyledger.workers.spool.disk_guard.CHECK_EVERY_S": 0.1,
+    "comfyledger.workers.spool.disks.LOOK_EVERY_S": 0.1,
     "comfyledger.workers.stores.first_use.ASK_FIRST_S": 0.05,
     "comfyledger.workers.stores.prepare.DELAY_FIRST_S": 0.1,
 }

@@ -32,7 +32,9 @@ from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.spool import disks as watched
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed, in_words, parked_too_much, short_disk
+from comfyledger.workers.spool.disks import Use, Watched
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_builders import log_of, submission
@@ -49,7 +51,7 @@ class Disks:
         monkeypatch.setattr(shutil, "disk_usage", self.usage)
 
     def usage(self, folder: Path) -> Any:
-        return SimpleNamespace(free=self.free.get(folder.name, 100 * MIB))
+        return SimpleNamespace(free=self.free.get(folder.name, 100 * MIB), total=200 * MIB)
 
 
 class GuardedLedger:
@@ -70,7 +72,14 @@ class GuardedLedger:
         self.spool = Spool(folder / "spool")
         reporter = Reporter(self.engine, lambda: b"salt", 2_000)
         needed = Needed(10 * MIB, 5 * MIB, 2 * MIB)
-        self.disk_guard = DiskGuard(self.engine, reporter, self.reader, self.spool, self.path.parent, needed)
+        own: dict[Use, Watched] = {
+            "ledger": Watched(self.path.parent, 5 * MIB),
+            "spool": Watched(self.spool.root, 10 * MIB),
+        }
+        self.watched = watched.Disks(own, {})
+        self.disk_guard = DiskGuard(
+            self.engine, reporter, self.reader, self.spool, self.path.parent, needed, self.watched
+        )
 
         async def nothing(_: object) -> None:
             await asyncio.Event().wait()

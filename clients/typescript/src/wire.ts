@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 60155a5ec9b03831cea4f02ebd5817e9e74e2eec5d68e3427c6a563693410a07
+// Made by generate.py from the JSON Schema of the wire, sha256 953cd6e5485d453bb257cc068278c7b592c4e5f8ad68927e26e26c91f895e265
 
 /**
  * What a client sends.
@@ -5442,6 +5442,10 @@ export interface Info {
    * The webhooks, by name, with the scheme and host of their addresses only. `null` for a token that sees one label only.
    */
   webhooks?: WebhookInfo[] | null;
+  /**
+   * How much is free where ledger, spool, inputs and stores keep their files; ledger and spool were read at most a second ago, the others some seconds. `null` for a token that sees one label only.
+   */
+  disks?: DiskInfo[] | null;
 }
 /**
  * A lane that is paused, by a person or for trouble.
@@ -5781,6 +5785,39 @@ export interface OwedDelivery {
    * Why it was not taken the last time.
    */
   code: string;
+}
+/**
+ * The disk of one folder that the daemon or a store writes to.
+ */
+export interface DiskInfo {
+  /**
+   * What the folder is for: the ledger, rendered files (`spool`), input files, or the files of a store that keeps them on a disk of this machine.
+   */
+  use: "inputs" | "ledger" | "spool" | "store";
+  /**
+   * The name of the store; empty for the others.
+   */
+  store: string;
+  /**
+   * The path of the folder.
+   */
+  folder: string;
+  /**
+   * How many bytes are free for the daemon; `null` if the disk cannot be read now.
+   */
+  free_bytes: number | null;
+  /**
+   * How many bytes the disk has; `null` if it cannot be read now.
+   */
+  size_bytes: number | null;
+  /**
+   * Nothing new is taken while fewer bytes are free (`free_min_bytes`): no batch for ledger and spool, no file for inputs. 0 for a store: its uploads pause when the disk is full.
+   */
+  free_min_bytes: number;
+  /**
+   * Folders with the same number are on one disk; `null` if that is not known now.
+   */
+  disk?: number | null;
 }
 export interface SurveyStoreResult {
   type: "result";

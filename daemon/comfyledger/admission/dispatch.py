@@ -47,6 +47,7 @@ from comfyledger.ledger.ports import ImageFilter
 from comfyledger.maintenance import saved_checks
 from comfyledger.queries import activity as activities
 from comfyledger.queries import backends as backend_lists
+from comfyledger.queries import disks as disk_lists
 from comfyledger.queries import explain, listings, recipe, serialize
 from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.queries.dependencies import Dependencies
@@ -374,6 +375,7 @@ async def _server_info(context: Dependencies, *, fits: bool) -> wire.Info:
         inputs=_inputs_held(context) if context.only is None else None,
         demand=backend_lists.demanded(context) if context.only is None else None,
         webhooks=webhook_lists.briefly(context.webhooks, view) if context.only is None else None,
+        disks=disk_lists.shown(context.disks.seen()) if context.only is None else None,
     )
 
 

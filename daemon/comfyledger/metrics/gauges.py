@@ -17,7 +17,18 @@ BATCH_STATES: Final = ("open", "held")
 PROMPT_STATES: Final = ("queued", "waiting", "submitting", "accepted", "finished", "cancelling", "strays")
 
 
-STORE_CALLS: Final = ("prepare", "highest_number", "put", "check", "delete", "fetch", "page", "thumbnail_url", "close")
+STORE_CALLS: Final = (
+    "prepare",
+    "highest_number",
+    "put",
+    "check",
+    "delete",
+    "fetch",
+    "page",
+    "thumbnail_url",
+    "space",
+    "close",
+)
 """The calls that the daemon makes to a plugin of a store."""
 
 
@@ -40,8 +51,16 @@ PAUSES: Final = ("paused", "gone", "dead", "not_allowed")
 """The states in which a webhook delivers nothing."""
 
 
+class DiskNow(msgspec.Struct, frozen=True):
+    """The disk of one folder, in bytes. `free_min`: nothing new is taken while fewer are free."""
+
+    free: int
+    size: int
+    free_min: int
+
+
 class Now(msgspec.Struct, frozen=True):
-    """The daemon at one moment. `lanes`: those that are always shown. `free`: free space of the disks in bytes."""
+    """The daemon at one moment. `lanes`: those that are always shown. `disks`: by what their folders are for."""
 
     version: str = ""
     position: int = 0
@@ -52,7 +71,7 @@ class Now(msgspec.Struct, frozen=True):
     stores: dict[str, bool] = {}
     connections: int = 0
     taking: bool = False
-    free: dict[str, int] = {}
+    disks: dict[str, DiskNow] = {}
     log_lines_dropped: int = 0
     notifications_dropped: int = 0
     plugin_errors: dict[str, dict[str, int]] = {}
@@ -84,7 +103,9 @@ class Gauges(Collector):
         yield _gauge("accepting", {(): now.taking})
         yield _gauge("door_connections", {(): now.connections})
         yield _gauge("messages_waiting", _by(now.queued), "lane")
-        yield _gauge("disk_free_bytes", _by(now.free), "disk")
+        for field in DiskNow.__struct_fields__:
+            amounts = {disk: getattr(one, field) for disk, one in now.disks.items()}
+            yield _gauge(f"disk_{field}_bytes", _by(amounts), "disk")
         yield _gauge("inputs", {(): now.inputs})
         yield _gauge("inputs_bytes", {(): now.inputs_bytes})
         yield _gauge("input_removals", _by(now.removals), "lane")

@@ -14,7 +14,12 @@ HELP: Final = {
         "new series, while the stores are asked for its numbers."
     ),
     "disk_free_bytes": (
-        "Free bytes on the disks of ledger, spool and inputs; no sample for a disk that cannot be read."
+        "Free bytes on the disks of ledger, spool and inputs, and of stores that keep their files on a disk of this "
+        "machine (store/NAME); no sample for a disk that cannot be read."
+    ),
+    "disk_size_bytes": "The size of the same disks.",
+    "disk_free_min_bytes": (
+        "Below how many free bytes nothing new is taken (free_min_bytes); 0 for stores, which pause when they are full."
     ),
     "inputs": "Input files that the daemon keeps.",
     "inputs_bytes": "Bytes of the input files that the daemon keeps.",

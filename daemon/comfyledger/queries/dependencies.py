@@ -32,6 +32,7 @@ from comfyledger.settings import Secret, Webhook
 from comfyledger.workers.backends.added import AddedBackends
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.store import InputStore
+from comfyledger.workers.spool.disks import Disks
 from comfyledger.workers.thumbnails.thumbnails import Thumbnails
 from comfyledger.workers.webhooks.webhooks import Webhooks
 
@@ -165,6 +166,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     thumbnails: Thumbnails
     move_away: Callable[[str], Awaitable[int]]
     """Has others take the prompts that a ComfyUI has, by its name. Returns how many were moved."""
+    disks: Disks
     activity: ActivityCounts
     """What was counted of the log before."""
     state: Path

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Self
 
 import msgspec
@@ -35,8 +33,6 @@ class Context(Dependencies, frozen=True, kw_only=True):
     event_frames: FrameCache
     file_source: FileSource
     metrics: Metrics
-    disks: Mapping[str, Path]
-    """A folder on each disk whose free space is reported: `ledger` and `spool`."""
     notifier: Notifier = SILENT
 
     def shown_to(self, caller: Caller) -> Self:

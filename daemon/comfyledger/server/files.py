@@ -81,7 +81,7 @@ async def _metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     if context.door.metrics_auth == "token":
         check_reads_all(caller_of(request))
-    page = context.metrics.page(await now_of(context, len(request.app[WEBSOCKETS].open)))
+    page = context.metrics.page(now_of(context, len(request.app[WEBSOCKETS].open)))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE, **UNCACHED})
 
 

@@ -1,26 +1,23 @@
-"""The state of the daemon for `/metrics` and `/readyz`. Everything but the free space on the disks is in memory."""
+"""The state of the daemon for `/metrics` and `/readyz`. Everything is in memory."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from comfyledger import logs
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import EVERYTHING, SPOOL, backend_lane, store_lane
 from comfyledger.errors import CODES, Refused
-from comfyledger.metrics.gauges import Now
+from comfyledger.metrics.gauges import DiskNow, Now
 from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.server.app_keys import Context
+from comfyledger.workers.spool.disks import Disks
 
 INPUTS: Final = "inputs"
 
 
-async def now_of(context: Context, connections: int) -> Now:
-    """What a scrape shows. A thread reads the free space, so that a disk that hangs delays only the scrape."""
+def now_of(context: Context, connections: int) -> Now:
+    """What a scrape shows."""
     view = context.view
     standing = view.open_work()
     return Now(
@@ -33,7 +30,7 @@ async def now_of(context: Context, connections: int) -> Now:
         stores={name: opened.store is not None for name, opened in context.stores.items()},
         connections=connections,
         taking=view.is_running and view.shortage is None and not view.is_locked,
-        free=await asyncio.to_thread(_free, context.disks),
+        disks=_disks(context.disks),
         log_lines_dropped=logs.dropped(),
         notifications_dropped=context.notifier.dropped,
         plugin_errors={name: dict(opened.died) for name, opened in context.stores.items()},
@@ -104,12 +101,12 @@ def _shown(context: Context, standing: OpenWorkSummary) -> list[str]:
     return [*_lanes(context), *sorted(others - set(_lanes(context)))]
 
 
-def _free(disks: Mapping[str, Path]) -> dict[str, int]:
+def _disks(disks: Disks) -> dict[str, DiskNow]:
     """A disk that cannot be read is left out: 0 would mean that it is full."""
-    found = {}
-    for name, folder in disks.items():
-        try:
-            found[name] = shutil.disk_usage(folder).free
-        except OSError:
-            continue
-    return found
+    return {
+        store_lane(one.store) if one.store else one.use: DiskNow(
+            one.space.free_bytes, one.space.total_bytes, one.free_min
+        )
+        for one in disks.seen()
+        if one.space is not None
+    }

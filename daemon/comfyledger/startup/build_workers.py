@@ -27,6 +27,7 @@ from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.sources import SourceFinder
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
+from comfyledger.workers.spool.disks import Disks, Use, Watched
 from comfyledger.workers.spool.retention import Outputs, Retention
 from comfyledger.workers.stores.delete import Deleter, SpoolFollower
 from comfyledger.workers.stores.first_use import Asker
@@ -42,6 +43,7 @@ class Background(msgspec.Struct, frozen=True):
     retention: Retention
     follower: SpoolFollower
     disk_guard: DiskGuard
+    disks: Disks
     inputs: InputStore
     input_retention: InputRetention
     inputs_lost: Known
@@ -54,10 +56,11 @@ class Background(msgspec.Struct, frozen=True):
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """Each runs until it is cancelled."""
-        return [self.mover.run(), self.retention.run(), self.follower.run(), self.disk_guard.run(), *self._of_inputs()]
-
-    def _of_inputs(self) -> list[Coroutine[Any, Any, None]]:
-        return [self.inputs.watch(), self.input_retention.run()]
+        of_disks, of_inputs = (
+            [self.disk_guard.run(), self.disks.run()],
+            [self.inputs.watch(), self.input_retention.run()],
+        )
+        return [self.mover.run(), self.retention.run(), self.follower.run(), *of_disks, *of_inputs]
 
 
 def build_background(
@@ -75,7 +78,8 @@ def build_background(
     clock, to which the age of files is compared.
     """
     reader, spool = state.reader, state.spool
-    disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
+    disks = Disks(_folders(settings), stores)
+    disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings), disks)
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
     outputs = partial(_outputs, backends.sections, state, now_s)
     sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter)
@@ -87,6 +91,7 @@ def build_background(
         retention=Retention(spool, reader, settings.spool.keep_days, now_s, outputs),
         follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
+        disks=disks,
         inputs=state.inputs,
         input_retention=_input_retention(settings, state, engine, reporter, remover, now_s, configured_inputs),
         inputs_lost=lost_to(reader),
@@ -132,3 +137,13 @@ def _outputs(sections: Mapping[str, Section], state: State, now_s: Callable[[], 
 def _needed(settings: Settings) -> Needed:
     spool = settings.spool
     return Needed(spool.free_min_bytes, settings.ledger.free_min_bytes, spool.parked_max_bytes)
+
+
+def _folders(settings: Settings) -> dict[Use, Watched]:
+    """The daemon's own folders, and what must be free there."""
+    spool_min = settings.spool.free_min_bytes
+    return {
+        "ledger": Watched(settings.ledger_path.parent, settings.ledger.free_min_bytes),
+        "spool": Watched(settings.spool_path, spool_min),
+        "inputs": Watched(settings.inputs_path, spool_min),
+    }

@@ -27,6 +27,7 @@ from comfyledger.plugin_api import (
     ImageFault,
     LaneFault,
     Series,
+    Space,
     Store,
     Stored,
     StoreTrouble,
@@ -320,6 +321,14 @@ class StoreContract(MediaContract):
             assert store.thumbnail_url(url, "png", 256) == ""
         for extension in ("wav", "glb", "txt", "x1234567"):
             assert store.thumbnail_url(stored.url, extension, 256) == ""
+
+    async def test_who_measures_says_how_much_is_free(self, store: Store) -> None:
+        if not hasattr(store, "space"):
+            pytest.skip("this store is on no disk of this machine")
+        found = await store.space()
+        assert isinstance(found, Space)
+        assert 0 <= found.free_bytes <= found.total_bytes
+        assert found.folder
 
     async def test_ours_is_deleted_and_its_neighbours_stay(self, place: Place, store: Store, spool: Path) -> None:
         given = [deposit(spool, picture(one), f"{FOLDER}/{STEM}{one}", f"B1/{one}") for one in (1, 2, 12)]

@@ -38,6 +38,7 @@ from comfyledger.wire.answers.changes import (
 )
 from comfyledger.wire.answers.characters import CharacterDefaultsInfo, CharacterInfo, Characters, InputNamed
 from comfyledger.wire.answers.checks import CheckFinding, CheckInfo, Checks
+from comfyledger.wire.answers.disks import DiskInfo
 from comfyledger.wire.answers.events import (
     Explanation,
     LoggedEvent,
@@ -188,6 +189,7 @@ __all__ = [
     "CountImages",
     "DemandInfo",
     "DescribeWorkflow",
+    "DiskInfo",
     "Envelope",
     "ErrorInfo",
     "Explain",

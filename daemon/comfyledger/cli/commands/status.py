@@ -12,6 +12,7 @@ from comfyledger import wire
 from comfyledger.cli.base import DONE, json_option, list_batches
 from comfyledger.cli.commands.backends import say_left
 from comfyledger.cli.commands.batches import say_batches
+from comfyledger.cli.commands.disks import say_disks
 from comfyledger.cli.commands.webhook import say_webhooks
 from comfyledger.cli.offline_ledger import OfflineLedger, reads_ledger
 from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, say_table, several
@@ -38,6 +39,7 @@ async def status(client: Client | OfflineLedger, as_json: bool) -> int:
     _say_lanes([*info.lanes, *_unusable(info)])
     say_waiting(info)
     _say_ends(info)
+    say_disks(info.disks or [])
     _say_inputs(info)
     _say_webhooks(info.webhooks or [])
     _say_open(batches)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from comfyledger.wire.answers.disks import DiskInfo
 from comfyledger.wire.answers.inputs import InputsHeld
 from comfyledger.wire.answers.mistakes import MistakeInfo
 from comfyledger.wire.answers.parts import Answer, Epoch, Sentence, Series
@@ -331,6 +332,13 @@ class Info(Answer, frozen=True):
         Meta(
             description="The webhooks, by name, with the scheme and host of their addresses only. `null` for a token "
             "that sees one label only."
+        ),
+    ] = None
+    disks: Annotated[
+        list[DiskInfo] | None,
+        Meta(
+            description="How much is free where ledger, spool, inputs and stores keep their files; ledger and spool "
+            "were read at most a second ago, the others some seconds. `null` for a token that sees one label only."
         ),
     ] = None
 

@@ -9,7 +9,6 @@ dispatcher knows which prompts are new. All work resumes by itself.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ from comfyledger.engine import Engine
 from comfyledger.ledger.commit_group import Shortage
 from comfyledger.ledger.ports import Reader
 from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.spool.disks import Disks
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 
@@ -45,7 +45,14 @@ class DiskGuard:
     """Watches the disks. `look` sets the brake; `run` repeats it and reports the lane of the spool."""
 
     def __init__(
-        self, engine: Engine, reporter: Reporter, reader: Reader, spool: Spool, ledger_folder: Path, needed: Needed
+        self,
+        engine: Engine,
+        reporter: Reporter,
+        reader: Reader,
+        spool: Spool,
+        ledger_folder: Path,
+        needed: Needed,
+        disks: Disks,
     ) -> None:
         self.spool_short = False
         self._ledger_short = False
@@ -56,6 +63,7 @@ class DiskGuard:
         self._spool = spool
         self._ledger_folder = ledger_folder
         self._needed = needed
+        self._disks = disks
         self._parked = 0
         self._parked_at: int | None = None
         self._no_place: NoPlace | None = None
@@ -74,7 +82,7 @@ class DiskGuard:
     async def look(self) -> None:
         """Set or release the brake."""
         needed, spool = self._needed, self._spool.root
-        free = await asyncio.to_thread(lambda: (_free(spool), _free(self._ledger_folder)))
+        free = await asyncio.to_thread(lambda: (self._disks.read("spool"), self._disks.read("ledger")))
         of_spool = short_disk("spool", spool, free[0], needed.spool_free_min, was_short=self.spool_short)
         of_ledger = short_disk(
             "ledger", self._ledger_folder, free[1], needed.ledger_free_min, was_short=self._ledger_short
@@ -185,15 +193,6 @@ def parked_too_much(parked: int, parked_max: int) -> Shortage | None:
         "`comfyledger images --state parked` shows the reasons. Repair them and run `comfyledger retry BATCH`,"
         " or raise [spool] parked_max_bytes.",
     )
-
-
-def _free(folder: Path) -> int:
-    """The bytes that are free for this user; 0 if the disk has gone."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError as error:
-        log.warning("room.unknown", folder=str(folder), error=error.strerror)
-        return 0
 
 
 def _joined(found: list[Shortage]) -> Shortage | None:

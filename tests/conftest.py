@@ -22,7 +22,7 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 """A busy machine breaks no law: laws about time have bounds of their own."""
 
-FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
+FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_", "AWS_", "AZURE_", "GOOGLE_")
 """What a developer has set for daemons, clients and accounts of their own means nothing to a test, nor does a proxy."""
 MEMORY = Path("/dev/shm")
 LONG = {"crash_images", "test_benchmarks.py", "test_decide_random.py", "test_engine_machine.py", "test_fuzz.py"}

@@ -22,6 +22,7 @@ import pytest
 from msgspec.structs import replace
 
 import comfyledger_cloudinary.account
+import comfyledger_objects.options
 from comfyledger import client, settings, wire, workflows
 from comfyledger.cli.base import EXIT_CODES
 from comfyledger.cli.main import cli
@@ -318,7 +319,7 @@ def config_keys() -> dict[str, tuple[str, bool]]:
     found: dict[str, tuple[str, bool]] = {}
     place, comment = "", ""
     for line in CONFIG.splitlines():
-        if header := re.fullmatch(r"#?\[([a-z.-]+)\]", line):
+        if header := re.fullmatch(r"#?\[([a-z0-9.-]+)\]", line):
             place, comment = header[1] + ".", ""
         elif key := re.match(r"(#?)([a-z_]+) = ", line):
             found[place + key[2]] = (comment, not key[1])
@@ -362,6 +363,7 @@ def test_config_toml_shows_no_key_that_does_not_exist() -> None:
     beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
     beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
     beside |= {f"plugins.cloudinary.{option}" for option in comfyledger_cloudinary.account._KNOWN}
+    beside |= {f"plugins.s3.{option}" for option in comfyledger_objects.options.KNOWN["s3"]}
     assert set(config_keys()) == set(documented_keys()) | beside
 
 
@@ -372,6 +374,13 @@ def test_config_toml_shows_the_defaults_of_the_cloudinary_store() -> None:
     for option in comfyledger_cloudinary.account._CHECKS:
         assert type(getattr(defaults, option))(shown[option]) == getattr(defaults, option), option
     assert shown["upload_prefix"] == defaults.account.upload_prefix
+
+
+def test_config_toml_shows_the_defaults_of_the_object_stores() -> None:
+    shown = tomllib.loads(re.sub(r"(?m)^#(?=\S)", "", CONFIG))["plugins"]["s3"]
+    defaults = comfyledger_objects.options.options_from("x", "s3", {"bucket": "images"}, {})
+    for option in comfyledger_objects.options.CHECKS:
+        assert type(getattr(defaults, option))(shown[option]) == getattr(defaults, option), option
 
 
 def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_the_wheel_carries_every_source_file_and_no_test(unpacked: Path) -> None
         path.relative_to(unpacked) for path in files(unpacked)
     }
     tops = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
-    assert tops == {"comfyledger", "comfyledger_cloudinary", "comfyledger_folder"}
+    assert tops == {"comfyledger", "comfyledger_cloudinary", "comfyledger_folder", "comfyledger_objects"}
 
 
 def test_the_wheel_carries_the_web_page(unpacked: Path) -> None:

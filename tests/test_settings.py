@@ -121,7 +121,7 @@ def test_a_plugin_with_options_is_a_store_if_no_store_is_named(tmp_path: Path) -
 
 
 def test_no_secret_of_a_plugin_is_in_what_is_printed(tmp_path: Path) -> None:
-    secrets = "api_secret = 'hidden-1'\ncloudinary_url = 'hidden-2'\n"
+    secrets = "api_secret = 'hidden-1'\ncloudinary_url = 'hidden-2'\nsecret_access_key = 'hidden-4'\n"
     read = load(tmp_path, f"[plugins.odd]\n{secrets}[stores.a]\nkind = 'odd'\ntoken = 'hidden-3'\n")
     assert read.stores["a"]["api_secret"] == "hidden-1"
     assert "hidden" not in repr(read)

@@ -32,6 +32,8 @@ hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 medium_of = media.medium_of
 """The medium ("image", "video", "audio", "model" or "file") of files with a lower-case extension, without a dot."""
+mime_type_of = media.mime_type_of
+"""The MIME type of files with this extension; `application/octet-stream` of those that no table knows."""
 extension_of = media.extension_of
 """The extension that a file of this name is kept under: one spelling for each kind, such as jpg for `a.JPEG`."""
 IMAGE_EXTENSIONS = media.IMAGE_EXTENSIONS

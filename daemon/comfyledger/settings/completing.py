@@ -26,7 +26,7 @@ from comfyledger.settings.secret_sources import HINT, is_source
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Webhook, Workflow
 
 APP: Final = "comfyledger"
-_SECRET: Final = re.compile(r"(secret|password|token|url)$")
+_SECRET: Final = re.compile(r"(secret|password|token|url|access_key|account_key)$")
 """Options of plugins whose values are never shown. A URL may contain a password."""
 
 

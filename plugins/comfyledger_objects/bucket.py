@@ -1,0 +1,125 @@
+"""The calls of obstore that the store makes, on one bucket. What obstore raises comes out as it is.
+
+obstore is imported here, when a store is opened. It retries nothing, because the daemon does. Each call has a time
+limit of its own, so a file is read in pieces: one call for a large file would need a limit of hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from comfyledger_objects.metadata import Found, found_from
+from comfyledger_objects.options import ENCRYPTIONS, LOOPBACK, Options
+
+LISTED_MAX: Final = 1_000
+PIECE_BYTES: Final = 8_388_608
+IDLE_CONNECTION_S: Final = 15.0
+"""Servers close connections that are not used for longer."""
+
+
+class Bucket:
+    """One bucket. To be used from one event loop at a time."""
+
+    def __init__(self, options: Options) -> None:
+        """Raises ImportError without obstore, ValueError for what obstore cannot use."""
+        self._options = options
+        self._store = opened(options)
+
+    async def create(self, key: str, content: bytes, attributes: Mapping[str, str]) -> None:
+        """Store bytes under a key that nothing has. Raises AlreadyExistsError and others of obstore."""
+        from obstore import put_async
+
+        said: Any = dict(attributes)
+        await put_async(self._store, key, content, mode="create", attributes=said, use_multipart=False)
+
+    async def look(self, key: str) -> Found:
+        """An object with its metadata. Raises FileNotFoundError if the bucket has none; else what obstore raises.
+
+        The answer to HEAD has no body, so it does not say whether the object or the bucket is missing: then it is
+        asked once more by GET, whose answer does.
+        """
+        from obstore import get_async
+
+        try:
+            got = await get_async(self._store, key, options={"head": True})
+        except FileNotFoundError:
+            got = await get_async(self._store, key)
+        meta: Any = got.meta
+        return found_from(meta, dict(got.attributes))
+
+    async def read(self, found: Found) -> AsyncIterator[bytes]:
+        """The bytes of an object, piece by piece. Raises PreconditionError if it is replaced meanwhile."""
+        from obstore import get_async
+
+        for begin in range(0, found.size_bytes, PIECE_BYTES):
+            end = min(begin + PIECE_BYTES, found.size_bytes)
+            got = await get_async(self._store, found.key, options={"range": (begin, end), "if_match": found.etag})
+            yield bytes(await got.bytes_async())
+
+    async def listed(self, folder: str, after: str, chunk: int = LISTED_MAX) -> AsyncIterator[list[Found]]:
+        """The objects below a folder ("" for all), in parts of `chunk`, without metadata.
+
+        `after`: only those with a higher key. Servers that ignore it are asked for all, and these are left out here.
+        """
+        from obstore import list as listing
+
+        found: Any = listing(self._store, folder or None, offset=after or None, chunk_size=chunk)
+        async for part in found:
+            yield [found_from(meta) for meta in part if meta["path"] > after]
+
+    async def delete(self, key: str) -> None:
+        """Delete what has the key. Some servers raise FileNotFoundError if nothing has it."""
+        from obstore import delete_async
+
+        await delete_async(self._store, key)
+
+
+def opened(options: Options, headers: Mapping[str, str] | None = None) -> Any:
+    """A store of obstore, of which mypy knows the type only where it is installed. `headers` go with each of its requests. Raises ImportError, ValueError."""
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    client: Any = {
+        "allow_http": options.endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=options.connect_timeout_s),
+        "timeout": timedelta(seconds=options.request_timeout_s),
+        "pool_idle_timeout": timedelta(seconds=IDLE_CONNECTION_S),
+        **({"default_headers": dict(headers)} if headers else {}),
+    }
+    retry: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=options.request_timeout_s)}
+    said: Any = {**dict(options.account), **{key: secret.reveal() for key, secret in options.secrets}}
+    common: Any = {"client_options": client, "retry_config": retry}
+    match options.kind:
+        case "s3":
+            said |= _of_s3(options)
+            return S3Store(options.bucket, config=said, **common)
+        case "gcs":
+            return GCSStore(options.bucket, config=said | _of_gcs(options), **common)
+        case "azure":
+            return AzureStore(options.bucket, config=said | _endpoint(options, "endpoint"), **common)
+
+
+def _of_s3(options: Options) -> dict[str, Any]:
+    """Deletions are single requests: not every server has the other ones."""
+    encryption = ENCRYPTIONS.get(options.server_side_encryption, "")
+    return {
+        **_endpoint(options, "endpoint"),
+        "conditional_put": "etag",
+        "disable_bulk_delete": True,
+        **({"server_side_encryption": encryption} if encryption else {}),
+        **({"sse_kms_key_id": options.kms_key_id} if options.kms_key_id else {}),
+    }
+
+
+def _of_gcs(options: Options) -> dict[str, Any]:
+    """A stand-in on loopback gets no credentials."""
+    from urllib.parse import urlsplit
+
+    is_local = bool(options.endpoint) and LOOPBACK.fullmatch(urlsplit(options.endpoint).hostname or "")
+    skipped = {"skip_signature": True} if is_local and not options.secrets else {}
+    return {**_endpoint(options, "base_url"), **skipped}
+
+
+def _endpoint(options: Options, name: str) -> dict[str, Any]:
+    return {name: options.endpoint} if options.endpoint else {}

@@ -1,0 +1,58 @@
+"""Which key an object has in the bucket, and which file a key is. PURE.
+
+A key is the store's prefix, the public id, a dot and the extension. Keys are compared exactly by every server, so a
+series is looked for in its folder as it is written; within this folder, names are compared as the rule of series says:
+after NFC and casefold.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+from comfyledger.plugin_api import Series
+
+KEY_BYTES_MAX: Final = 1_024
+"""The longest key of S3 and Google; of Azure it is as many characters."""
+PROBE_FOLDER: Final = ".comfyledger-probe"
+"""Below the prefix: objects that are written and deleted to try whether the server refuses to overwrite."""
+
+
+def joined(prefix: str, rest: str) -> str:
+    return f"{prefix}/{rest}" if prefix and rest else prefix or rest
+
+
+def key_of(prefix: str, public_id: str, extension: str) -> str:
+    """The key of a file of ours."""
+    return joined(prefix, f"{public_id}.{extension}" if extension else public_id)
+
+
+def name_of(prefix: str, key: str) -> tuple[str, str] | None:
+    """Public id and extension of the file with this key; None if it is not below the prefix, or is a probe."""
+    if prefix:
+        if not key.startswith(f"{prefix}/"):
+            return None
+        key = key[len(prefix) + 1 :]
+    if key.startswith(f"{PROBE_FOLDER}/"):
+        return None
+    folder, slash, leaf = key.rpartition("/")
+    stem, dot, extension = leaf.rpartition(".")
+    return (f"{folder}{slash}{stem}", extension) if dot and stem else (key, "")
+
+
+def number_in(series: Series) -> Callable[[str], int | None]:
+    """Reads the number of a series out of a path below the prefix, which may have an extension."""
+    before = f"{series.folder}/{series.stem}" if series.folder else series.stem
+    pattern = re.compile(rf"{_folded(before)}([0-9]{{1,15}}){_folded(series.suffix)}(?:\.[^/]*)?")
+
+    def read(path: str) -> int | None:
+        found = pattern.fullmatch(unicodedata.normalize("NFC", path).casefold())
+        return int(found[1]) if found else None
+
+    return read
+
+
+def _folded(text: str) -> str:
+    return re.escape(unicodedata.normalize("NFC", text).casefold())

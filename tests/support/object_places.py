@@ -1,0 +1,180 @@
+"""Buckets for tests of the object stores: moto's S3 in a thread, behind a proxy on loopback that can be told to fail.
+
+The proxy is in the event loop of the test. It passes requests on as they are, except for what a test asked it to do.
+Needs moto, aiohttp and boto3; a test skips itself without them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from comfyledger.plugin_api import Store
+from comfyledger_objects.store import ObjectStore
+
+HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
+Fault = Literal["cut_before", "cut_after"] | web.Response
+Wanted = Callable[[web.Request], bool]
+_serial = itertools.count(1)
+
+
+@contextmanager
+def moto_s3() -> Iterator[str]:
+    """The address of a server that is this process's own."""
+    server_of_moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    server = server_of_moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+class FailingProxy:
+    """Passes requests on to a server. `requests`: method and path of each one that it was sent."""
+
+    def __init__(self, server: str) -> None:
+        self._server, self.port, self.requests = server, 0, list[tuple[str, str]]()
+        self._faults: list[tuple[Wanted, Fault]] = []
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """On the same port as before, if there was one."""
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def fail(self, fault: Fault, wanted: Wanted = lambda request: request.method == "PUT", times: int = 1) -> None:
+        """Let a fault strike the next requests of a kind."""
+        self._faults += [(wanted, fault)] * times
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.method, request.raw_path))
+        body = await request.read()
+        fault = self._fault_for(request)
+        if isinstance(fault, web.Response):
+            return fault
+        if fault == "cut_before":
+            return self._cut(request)
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP}
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.request(
+                request.method, f"{self._server}{request.raw_path}", data=body or None, headers=headers
+            ) as answer,
+        ):
+            content = await answer.read()
+            if fault == "cut_after":
+                return self._cut(request)
+            kept = {key: value for key, value in answer.headers.items() if key.lower() not in HOP}
+            if request.method == "HEAD":
+                kept["Content-Length"] = answer.headers.get("Content-Length", "0")
+            return web.Response(status=answer.status, body=content, headers=kept)
+
+    def _fault_for(self, request: web.Request) -> Fault | None:
+        for place, (wanted, fault) in enumerate(self._faults):
+            if wanted(request):
+                del self._faults[place]
+                return fault
+        return None
+
+    @staticmethod
+    def _cut(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+
+def refusal(status: int, code: str, message: str = "", **headers: str) -> web.Response:
+    """An error as S3 writes it."""
+    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return web.Response(status=status, text=text, content_type="application/xml", headers=headers)
+
+
+class S3Place:
+    """A bucket of its own behind a proxy: a `Place` of the store contract."""
+
+    can_be_unreachable = True
+    can_be_cut = True
+    can_be_throttled = True
+
+    def __init__(self, server: str, proxy: FailingProxy, folder: Path) -> None:
+        boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+        self.bucket, self.proxy, self.folder = f"bucket-{next(_serial)}", proxy, folder
+        who = {"aws_access_key_id": "anna", "aws_secret_access_key": "hidden-secret"}
+        self.client: Any = boto3.client("s3", endpoint_url=server, region_name="us-east-1", **who)
+        self.client.create_bucket(Bucket=self.bucket)
+        self.stores: list[ObjectStore] = []
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        who = {"access_key_id": "anna", "secret_access_key": "hidden-secret"}
+        return {"bucket": self.bucket, "endpoint": self.proxy.url, "request_timeout_s": 20.0, **who, **more}
+
+    def store(self, **more: Any) -> ObjectStore:
+        self.stores.append(ObjectStore.open("s3", "objects", self.options(**more), self.folder / "state"))
+        return self.stores[-1]
+
+    def opened(self) -> Store:
+        return self.store()
+
+    async def contents(self) -> dict[str, bytes]:
+        return {key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in self.keys()}
+
+    def keys(self) -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return [one["Key"] for page in pages for one in page.get("Contents", [])]
+
+    def uploads(self) -> list[str]:
+        """The keys of uploads in parts that were begun and neither completed nor aborted."""
+        return [one["Key"] for one in self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])]
+
+    async def put_foreign(self, public_id: str, extension: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=f"{public_id}.{extension}", Body=content)
+
+    @asynccontextmanager
+    async def unreachable(self) -> AsyncIterator[None]:
+        await self.proxy.stop()
+        yield
+        await self.proxy.start()
+
+    async def cut_next(self, *, stored: bool) -> None:
+        self.proxy.fail("cut_after" if stored else "cut_before")
+
+    async def throttle_next(self, retry_after_s: int) -> None:
+        self.proxy.fail(refusal(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "7"}))
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.close()
+        await self.proxy.stop()
+
+
+@asynccontextmanager
+async def s3_place(server: str, folder: Path) -> AsyncIterator[S3Place]:
+    proxy = FailingProxy(server)
+    await proxy.start()
+    place = S3Place(server, proxy, folder)
+    try:
+        yield place
+    finally:
+        await place.close()

@@ -114,7 +114,10 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some of the files of a store. `cursor` asks for the next page, also after a restart; empty at the end."""
+    """Some of the files of a store. `cursor` asks for the next page, also after a restart; empty at the end.
+
+    It has at most 4,096 characters, so that it fits into the address of a request.
+    """
 
     held: tuple[Held, ...]
     cursor: str = ""

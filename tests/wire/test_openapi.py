@@ -11,6 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from comfyledger.errors import CODES
+from comfyledger.server.listen import LINE_BYTES_MAX
 from comfyledger.wire.answers import RESULTS
 from comfyledger.wire.problems import status_of
 from comfyledger.wire.routes import ABOUT_PARTS, FILE, INPUTS, ROUTES, THUMBNAIL, Route
@@ -118,6 +119,18 @@ def test_every_example_fits_its_schema(name: str, part: dict[str, Any], shown: A
 def test_every_parameter_says_what_it_is() -> None:
     said = [(one["operationId"], given) for one in OPERATIONS for given in one["parameters"]]
     assert [(name, given["name"]) for name, given in said if not given["description"].endswith(".")] == []
+
+
+def test_the_longest_address_that_the_document_allows_is_one_that_the_server_reads() -> None:
+    longest = {one["operationId"]: sum(map(encoded_bytes_max, one["parameters"])) for one in OPERATIONS}
+    assert {name: size for name, size in longest.items() if size > LINE_BYTES_MAX - 1_000} == {}
+
+
+def encoded_bytes_max(parameter: dict[str, Any]) -> int:
+    """In a query or path, a character takes up to four bytes, each of three letters."""
+    found = parameter["schema"]
+    lengths = [alternative.get("maxLength", 0) for alternative in found.get("anyOf", [found])]
+    return 0 if parameter["in"] == "header" else len(parameter["name"]) + 2 + 12 * max(lengths)
 
 
 def test_a_refusal_names_every_code_with_its_status() -> None:

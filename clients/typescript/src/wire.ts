@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 953cd6e5485d453bb257cc068278c7b592c4e5f8ad68927e26e26c91f895e265
+// Made by generate.py from the JSON Schema of the wire, sha256 a18aa54a0fa96f645f4ce0e6af99b5a1f4fef0ecc998a4f4c2d71e18f526288c
 
 /**
  * What a client sends.

@@ -211,7 +211,7 @@ class SurveyStore(Message, frozen=True):
     cursor: Annotated[
         str,
         Meta(
-            max_length=16_384,
+            max_length=4_096,
             description="From the previous page; empty for the first. Still valid after a restart.",
             examples=["eyJiIjoiMDFNOCJ9"],
         ),

@@ -6,15 +6,23 @@ limit of its own, so a file is read in pieces: one call for a large file would n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from comfyledger_objects.metadata import Found, found_from
-from comfyledger_objects.options import ENCRYPTIONS, LOOPBACK, Options
+from comfyledger_objects.options import ENCRYPTIONS, LOOPBACK, Kind, Options
 
 LISTED_MAX: Final = 1_000
 PIECE_BYTES: Final = 8_388_608
+PARTS_AT_ONCE: Final = 3
+LARGE_S: Final = 600.0
+"""Seconds more for a request with a large file, which is sent in one only where nothing else is possible."""
+CONDITION: Final[Mapping[Kind, Mapping[str, str]]] = {
+    "s3": {"If-None-Match": "*"},
+    "gcs": {"x-goog-if-generation-match": "0"},
+    "azure": {"If-None-Match": "*"},
+}
 IDLE_CONNECTION_S: Final = 15.0
 """Servers close connections that are not used for longer."""
 
@@ -26,13 +34,39 @@ class Bucket:
         """Raises ImportError without obstore, ValueError for what obstore cannot use."""
         self._options = options
         self._store = opened(options)
+        self._patient = opened(options, seconds_more=LARGE_S)
+        self._conditional = self._store if options.asks_first else opened(options, CONDITION[options.kind])
 
     async def create(self, key: str, content: bytes, attributes: Mapping[str, str]) -> None:
-        """Store bytes under a key that nothing has. Raises AlreadyExistsError and others of obstore."""
+        """Store bytes under a key that nothing has. Raises AlreadyExistsError and others of obstore.
+
+        Overwrites if the options say that the server has no condition.
+        """
+        from obstore import put_async
+
+        store = self._store if len(content) <= 2 * PIECE_BYTES else self._patient
+        mode: Any = "overwrite" if self._options.asks_first else "create"
+        said: Any = dict(attributes)
+        await put_async(store, key, content, mode=mode, attributes=said, use_multipart=False)
+
+    async def create_in_parts(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str]) -> None:
+        """The same for bytes that come in pieces, a few of which are in memory. What the iterator raises comes out,
+        and the upload is given up. Raises AlreadyExistsError or PreconditionError if something has the key.
+
+        obstore has no such mode, so the condition is a header of all requests. It counts when the upload is completed.
+        """
         from obstore import put_async
 
         said: Any = dict(attributes)
-        await put_async(self._store, key, content, mode="create", attributes=said, use_multipart=False)
+        await put_async(
+            self._conditional,
+            key,
+            pieces,
+            attributes=said,
+            use_multipart=True,
+            chunk_size=PIECE_BYTES,
+            max_concurrency=PARTS_AT_ONCE,
+        )
 
     async def look(self, key: str) -> Found:
         """An object with its metadata. Raises FileNotFoundError if the bucket has none; else what obstore raises.
@@ -69,21 +103,36 @@ class Bucket:
         async for part in found:
             yield [found_from(meta) for meta in part if meta["path"] > after]
 
-    async def delete(self, key: str) -> None:
-        """Delete what has the key. Some servers raise FileNotFoundError if nothing has it."""
+    async def delete(self, key: str, etag: str = "") -> None:
+        """Delete what has the key. Some servers raise FileNotFoundError if nothing has it.
+
+        `etag`: only if it is still this object, where the server can compare; raises PreconditionError if not.
+        """
         from obstore import delete_async
 
-        await delete_async(self._store, key)
+        is_conditional = etag and self._options.kind == "s3"
+        store = opened(self._options, {"If-Match": etag}) if is_conditional else self._store
+        await delete_async(store, key)
+
+    async def signed_url(self, key: str, lifetime_s: int) -> str:
+        """An address from which everybody gets the object for so many seconds."""
+        from obstore import sign_async
+
+        return str(await sign_async(self._store, "GET", key, timedelta(seconds=lifetime_s)))
 
 
-def opened(options: Options, headers: Mapping[str, str] | None = None) -> Any:
-    """A store of obstore, of which mypy knows the type only where it is installed. `headers` go with each of its requests. Raises ImportError, ValueError."""
+def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_more: float = 0.0) -> Any:
+    """A store of obstore, of which mypy knows the type only where it is installed.
+
+    `headers` go with each of its requests; `seconds_more` are added to their time limit. Raises ImportError and
+    ValueError.
+    """
     from obstore.store import AzureStore, GCSStore, S3Store
 
     client: Any = {
         "allow_http": options.endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=options.connect_timeout_s),
-        "timeout": timedelta(seconds=options.request_timeout_s),
+        "timeout": timedelta(seconds=options.request_timeout_s + seconds_more),
         "pool_idle_timeout": timedelta(seconds=IDLE_CONNECTION_S),
         **({"default_headers": dict(headers)} if headers else {}),
     }

@@ -110,7 +110,13 @@ def is_clear_refusal(error: Exception) -> bool:
     """Whether a server has answered that it does not do this: no fault that may be gone a minute later."""
     said = said_by(error)
     is_passing = said.status in {408, 409, 429} or said.code in _THROTTLED | _CLOCK | _FULL
-    return said.code in _NOT_SUPPORTED or said.status == 501 or (400 <= said.status < 500 and not is_passing)
+    return is_not_supported(error) or (400 <= said.status < 500 and not is_passing)
+
+
+def is_not_supported(error: Exception) -> bool:
+    """Whether a server has answered that it knows no such request or header."""
+    said = said_by(error)
+    return said.code in _NOT_SUPPORTED or said.status == 501
 
 
 def bounded(text: str) -> str:

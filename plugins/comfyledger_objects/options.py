@@ -61,6 +61,9 @@ class Options:
     storage_class: str = ""
     server_side_encryption: str = ""
     kms_key_id: str = ""
+    url_template: str = ""
+    url_lifetime_s: int = 0
+    unsafe_overwrite_check: str = ""
     uploads_concurrent_max: int = 8
     connect_timeout_s: float = 10.0
     request_timeout_s: float = 120.0
@@ -77,6 +80,11 @@ class Options:
         is_usual = where.port in {None, {"https": 443, "http": 80}[where.scheme]}
         place = f"{host}{'' if is_usual else f':{where.port}'}{where.path.rstrip('/')}"
         return f"{self.kind}:{place}/{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether uploads carry no condition, and the server is asked before each of them instead."""
+        return self.unsafe_overwrite_check == "head"
 
     @property
     def is_plain(self) -> bool:
@@ -216,6 +224,30 @@ def _encryption(option: str, value: Any) -> str:
     return str(value)
 
 
+def _overwrite_check(option: str, value: Any) -> str:
+    if value not in {"", "head"}:
+        raise ValueError(f'{option} must be empty or "head"')
+    return str(value)
+
+
+def _template(option: str, value: Any) -> str:
+    text = _text(option, value)
+    try:
+        url = urlsplit(text.format(key="k"))
+        is_fit = url.scheme == "https" and bool(url.hostname) and url.path.endswith("k") and "@" not in url.netloc
+    except (ValueError, LookupError, AttributeError):
+        is_fit = False
+    if text and (not is_fit or url.query or url.fragment):
+        raise ValueError(f"{option} must be an https:// address that ends in {{key}}")
+    return text
+
+
+def _lifetime(option: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= URL_LIFETIME_MAX_S:
+        raise ValueError(f"{option} must be a whole number of seconds, at most {URL_LIFETIME_MAX_S:,}; 0 is none")
+    return value
+
+
 CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "bucket": _bucket,
     "prefix": _prefix,
@@ -223,6 +255,9 @@ CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "storage_class": _text,
     "server_side_encryption": _encryption,
     "kms_key_id": _text,
+    "url_template": _template,
+    "url_lifetime_s": _lifetime,
+    "unsafe_overwrite_check": _overwrite_check,
     "uploads_concurrent_max": _concurrent,
     "connect_timeout_s": _seconds,
     "request_timeout_s": _seconds,

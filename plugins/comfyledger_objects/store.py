@@ -1,10 +1,12 @@
 """The object store: files as objects of a bucket, each under the full path that the log gave it.
 
 `ObjectStore` implements the plugin API for three kinds of server: `s3` (and all that speak it), `gcs` and `azure`.
-`options` has the settings, `keys` the names, `metadata` what is said of an object, `faults` reads errors, and `bucket`
-makes the calls. What this store guarantees:
+`options` has the settings, `keys` and `addresses` the names, `metadata` what is said of an object, `faults` reads
+errors, `bucket` makes the calls of obstore and `calls` gives them our errors, `uploads` stores, and `probe` finds out
+what the server can. What this store guarantees:
 
-- **Nothing is ever replaced.** Each upload asks the server to store only if nothing has the key yet, in one request.
+- **Nothing is ever replaced.** Each upload asks the server to store only if nothing has the key yet, in one request. A
+  server that ignores this is found out before the first use, and refused.
 - **An upload can be repeated safely.** If the key is taken, the object's size and the sha256 in its metadata are
   compared with ours; if it has no metadata, its bytes are. After an error that does not say whether the file was
   stored, the server is asked.
@@ -16,13 +18,14 @@ makes the calls. What this store guarantees:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import (
     Deleted,
@@ -37,23 +40,25 @@ from comfyledger.plugin_api import (
     Page,
     Remark,
     Series,
-    Stored,
     StoreKind,
     StoreTrouble,
     hookimpl,
 )
+from comfyledger_objects import probe
+from comfyledger_objects.addresses import key_of_url, recorded_url
 from comfyledger_objects.bucket import Bucket
-from comfyledger_objects.faults import ABSENT, fault_of, lane_fault_of, said_by
+from comfyledger_objects.calls import Calls
+from comfyledger_objects.faults import is_not_supported, lane_fault_of
 from comfyledger_objects.keys import KEY_BYTES_MAX, joined, key_of, name_of, number_in
-from comfyledger_objects.metadata import Found, attributes_of, collision, held, likeness, replayed
+from comfyledger_objects.metadata import Found, held
 from comfyledger_objects.options import Kind, Options, options_from
+from comfyledger_objects.uploads import TAKEN, Uploads
 
 PAGE_FILES: Final = 500
-CONFLICT_TRIES: Final = 3
-CONFLICT_DELAY_S: Final = 0.5
 CALLS: Final = 4
 """Requests that follow each other in one call, at most, besides the pieces of a file."""
-TAKEN: Final = ("AlreadyExistsError", "PreconditionError")
+DISPENSABLE_S: Final = 2.0
+"""Time limit for an optional answer at the start: a daemon without network must not wait for it."""
 
 
 @hookimpl
@@ -67,17 +72,20 @@ class ObjectStore:
 
     compares_bytes = True
 
-    def __init__(self, name: str, options: Options, bucket: Bucket) -> None:
-        self._name, self._options, self._bucket = name, options, bucket
-        self._places = asyncio.Semaphore(options.uploads_concurrent_max)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+    def __init__(
+        self, name: str, options: Options, bucket: Bucket, state_dir: Path, now: Callable[[], float] = time.time
+    ) -> None:
+        self._name, self._options, self._bucket, self._now = name, options, bucket, now
+        self._calls = Calls(options, bucket)
+        self._uploads = Uploads(options, bucket, self._calls)
+        self._known = probe.Known(state_dir, options.identity)
 
     @classmethod
     def open(cls, kind: Kind, name: str, options: Mapping[str, Any], state_dir: Path) -> ObjectStore:
         """obstore is imported here, so that its absence is this store's problem alone."""
         checked = options_from(name, kind, options, os.environ)
         try:
-            return cls(name, checked, Bucket(checked))
+            return cls(name, checked, Bucket(checked), state_dir)
         except ImportError:
             text = f"stores.{name}: the package obstore is not installed; pip install 'comfyledger[objects]'"
             raise ValueError(text) from None
@@ -93,75 +101,45 @@ class ObjectStore:
         return CALLS * (self._options.connect_timeout_s + self._options.request_timeout_s)
 
     async def prepare(self) -> None:
-        """One list of one object shows that address, bucket and credentials are right."""
-        async for _ in self._list(self._options.prefix, "", 1):
-            break
+        """Look whether the bucket can be listed, and try once a week whether the server refuses to overwrite.
+
+        If the server cannot be reached, what is known of it is enough.
+        """
+        known = self._known.verdict
+        is_fresh = self._options.asks_first or (known is not None and known.is_fresh(self._now()))
+        await self._ask(is_enough=is_fresh and known is not None)
+        if not self._options.asks_first and not is_fresh:
+            token = secrets.token_hex(8)
+            known = await probe.tried(self._bucket, self._calls, self._options.prefix, token, self._now())
+            self._known.remember(known)
+        if known is not None and not self._options.asks_first:
+            if not known.keeps:
+                raise StoreTrouble(LaneFault("configuration", probe.refusal(self._name)))
+            self._uploads.in_parts = known.keeps_in_parts
+
+    async def _ask(self, *, is_enough: bool = False) -> None:
+        """One list of one object. Raises StoreTrouble; if enough is known, only for what waiting does not mend."""
+        try:
+            async with asyncio.timeout(DISPENSABLE_S if is_enough else None):
+                async for _ in self._calls.listed(self._options.prefix, chunk=1):
+                    break
+        except TimeoutError:
+            return
+        except StoreTrouble as trouble:
+            if not is_enough or trouble.fault.code in {"configuration", "clock"}:
+                raise
 
     async def put(self, deposit: Deposit) -> Outcome:
         key = self._key(deposit.public_id, deposit.extension)
         if len(key.encode()) > KEY_BYTES_MAX:
             return ImageFault("refused", f"The key {key!r} is longer than {KEY_BYTES_MAX:,} bytes.")
-        async with self._turns.setdefault(key, asyncio.Lock()), self._places:
-            try:
-                content = await asyncio.to_thread(_read, deposit)
-            except FileNotFoundError as error:
-                return ImageFault("altered", f"The spool's file is missing: {error}")
-            except OSError as error:
-                return LaneFault("unknown", f"The spool's file cannot be read: {error}")
-            if content is None:
-                return ImageFault("altered", f"{deposit.path} does not hold the bytes that were recorded.")
-            attributes = attributes_of(deposit, self._options)
-            return await self._put(deposit, key, lambda: self._bucket.create(key, content, attributes))
-
-    async def _put(self, deposit: Deposit, key: str, send: Callable[[], Awaitable[None]]) -> Outcome:
-        """Send until the key has an object: ours, or another one."""
-        for tries in range(1, CONFLICT_TRIES + 1):
-            try:
-                await send()
-                return Stored(self._url(key))
-            except Exception as error:
-                if type(error).__name__ not in TAKEN:
-                    return await self._after_fault(deposit, key, self._faulty(error, sending=True))
-            try:
-                return await self._compared(deposit, key)
-            except FileNotFoundError:
-                if tries < CONFLICT_TRIES:  # Another upload of the key was given up, or this server answers late.
-                    await asyncio.sleep(CONFLICT_DELAY_S)
-            except StoreTrouble as trouble:
-                return trouble.fault
-        return LaneFault("unknown", f"The server says that {key} is taken, and does not have it.")
-
-    async def _after_fault(self, deposit: Deposit, key: str, fault: LaneFault | ImageFault) -> Outcome:
-        """After an unclear error the object may be there: then that counts, and else the fault."""
-        if fault.code != "unknown":
-            return fault
-        try:
-            return await self._compared(deposit, key)
-        except (FileNotFoundError, StoreTrouble):
-            return fault
-
-    async def _compared(self, deposit: Deposit, key: str) -> Outcome:
-        """What the key has. Raises FileNotFoundError, StoreTrouble."""
-        found = await self._look(key)
-        if await self._is_ours(found, deposit.size_bytes, deposit.sha256, deposit.md5):
-            return replayed(deposit, self._url(key))
-        return collision(deposit, found)
-
-    async def _is_ours(self, found: Found, size_bytes: int, sha256: str, md5: str) -> bool:
-        """Reads the bytes if nothing else can tell. Raises StoreTrouble."""
-        like = likeness(found, size_bytes, sha256, md5)
-        if like != "unknown":
-            return like == "ours"
-        digest = hashlib.sha256()
-        async for piece in self._read(found):
-            await asyncio.to_thread(digest.update, piece)
-        return digest.hexdigest() == sha256
+        return await self._uploads.put(deposit, key, recorded_url(self._options, key))
 
     async def highest_number(self, series: Series) -> int:
         """Of all objects in the folder as it is spelled in the series."""
         numbers, number = Numbers(), number_in(series)
-        async for some in self._list(joined(self._options.prefix, series.folder), ""):
-            for public_id, extension in self._names(some):
+        async for some in self._calls.listed(joined(self._options.prefix, series.folder)):
+            for public_id, extension in filter(None, map(self._name_of, some)):
                 found = number(f"{public_id}.{extension}" if extension else public_id)
                 if found is not None:
                     numbers.add(found, public_id)
@@ -169,56 +147,84 @@ class ObjectStore:
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         try:
-            found = await self._look(self._key(public_id, extension))
+            found = await self._calls.look(self._key(public_id, extension))
         except FileNotFoundError:
             return None
         return held(found, public_id, extension)
 
     async def delete(self, ours: Held) -> Deletion:
+        """Looks at the object first. Servers that can compare delete only what was looked at."""
         key = self._key(ours.public_id, ours.extension)
         try:
-            async with self._turns.setdefault(key, asyncio.Lock()):
-                found = await self._look(key)
+            async with self._uploads.turn(key):
+                found = await self._calls.look(key)
                 is_said = bool(ours.image_id) and found.said.get("image") == ours.image_id
-                if not is_said and not await self._is_ours(found, ours.size_bytes, ours.sha256, ours.md5):
+                if not is_said and not await self._uploads.is_ours(found, ours.size_bytes, ours.sha256, ours.md5):
                     return Foreign(f"{key} has other content ({found.size_bytes:,} bytes, etag {found.etag}).")
-                await self._bucket.delete(key)
-                return Deleted(found=True)
+                return await self._deleted(found)
         except FileNotFoundError:
             return Deleted(found=False)
         except StoreTrouble as trouble:
             return trouble.fault
+
+    async def _deleted(self, found: Found) -> Deletion:
+        try:
+            try:
+                await self._bucket.delete(found.key, found.etag)
+            except Exception as error:
+                if not is_not_supported(error):
+                    raise
+                await self._bucket.delete(found.key)
+        except FileNotFoundError:
+            return Deleted(found=False)
         except Exception as error:
-            return self._lane_fault(error)
+            if type(error).__name__ in TAKEN:
+                return Foreign(f"{found.key} was replaced by another program at this moment.")
+            return self._calls.lane_fault(error)
+        return Deleted(found=True)
 
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
         try:
-            found = await self._look(self._key(public_id, extension))
+            found = await self._calls.look(self._key(public_id, extension))
         except FileNotFoundError as error:
             raise StoreTrouble(LaneFault("unknown", f"{public_id} is gone.")) from error
         try:
             with await asyncio.to_thread(target.open, "r+b") as file:
-                async for piece in self._read(found):
+                async for piece in self._calls.read(found):
                     await asyncio.to_thread(file.write, piece)
         except OSError as error:
             raise StoreTrouble(LaneFault("unknown", f"The object could not be written to disk: {error}")) from error
 
+    async def file_url(self, url: str) -> str:
+        """An address that ends after `url_lifetime_s`, of the object that `put` recorded as `url`."""
+        key = key_of_url(self._options, url)
+        if not key or not self._options.url_lifetime_s:
+            return ""
+        with suppress(Exception):
+            return await self._bucket.signed_url(key, self._options.url_lifetime_s)
+        return ""
+
     async def page(self, prefix: str, cursor: str = "") -> Page:
         """The cursor is the last key. Metadata are not in lists, so only the size of a file is known here."""
         folder = joined(self._options.prefix, prefix.strip("/"))
-        async for some in self._list(folder, cursor, PAGE_FILES):
-            if some:
-                named = zip(some, map(self._name_of, some), strict=True)
-                files = tuple(held(found, *name) for found, name in named if name is not None)
-                return Page(files, some[-1].key if len(some) == PAGE_FILES else "")
-        return Page(())
+        some: list[Found] = []
+        async for part in self._calls.listed(folder, cursor, PAGE_FILES):
+            some += part
+            if len(some) >= PAGE_FILES:
+                break
+        some = some[:PAGE_FILES]
+        named = zip(some, map(self._name_of, some), strict=True)
+        files = tuple(held(found, *name) for found, name in named if name is not None)
+        return Page(files, some[-1].key if len(some) == PAGE_FILES else "")
 
     async def diagnose(self) -> tuple[Remark, ...]:
-        await self.prepare()
-        place = f"The bucket {self._options.bucket} can be listed."
-        if self._options.is_plain:
-            return (Remark("warning", f"{place} Files are sent to it over plain http.", "endpoint"),)
-        return (Remark("ok", place),)
+        """Writes nothing: what the last start found out about overwriting is said with its age."""
+        await self._ask()
+        options = self._options
+        verdict = probe.about(self._name, self._known.verdict, asks_first=options.asks_first, now_s=self._now())
+        place = f"The bucket {options.bucket} can be listed."
+        plain = Remark("warning", f"{place} Files are sent to it over plain http.", f"[stores.{self._name}] endpoint")
+        return (plain if options.is_plain else Remark("ok", place), verdict)
 
     async def close(self) -> None:
         """obstore has no call that closes: its connections end with it."""
@@ -228,63 +234,3 @@ class ObjectStore:
 
     def _name_of(self, found: Found) -> tuple[str, str] | None:
         return name_of(self._options.prefix, found.key)
-
-    def _names(self, some: list[Found]) -> list[tuple[str, str]]:
-        return [name for name in map(self._name_of, some) if name is not None]
-
-    def _url(self, key: str) -> str:
-        scheme = {"s3": "s3", "gcs": "gs", "azure": "az"}[self._options.kind]
-        return f"{scheme}://{self._options.bucket}/{key}"
-
-    # ---- calls, with obstore's errors as ours
-
-    async def _look(self, key: str) -> Found:
-        """Raises FileNotFoundError if the bucket has no such object, StoreTrouble if that is not known."""
-        try:
-            return await self._bucket.look(key)
-        except FileNotFoundError as error:
-            if said_by(error).code in ABSENT:
-                raise
-            raise StoreTrouble(self._lane_fault(error)) from error
-        except Exception as error:
-            raise StoreTrouble(self._lane_fault(error)) from error
-
-    async def _read(self, found: Found) -> AsyncIterator[bytes]:
-        """Raises StoreTrouble, or what the caller's own code raises."""
-        pieces = self._bucket.read(found)
-        while True:
-            try:
-                piece = await anext(pieces, None)
-            except Exception as error:
-                raise StoreTrouble(self._lane_fault(error)) from error
-            if piece is None:
-                return
-            yield piece
-
-    async def _list(self, folder: str, after: str, chunk: int = 1_000) -> AsyncIterator[list[Found]]:
-        """Raises StoreTrouble."""
-        parts = self._bucket.listed(folder, after, chunk)
-        while True:
-            try:
-                part = await anext(parts, None)
-            except Exception as error:
-                raise StoreTrouble(self._lane_fault(error)) from error
-            if part is None:
-                return
-            yield part
-
-    def _lane_fault(self, error: Exception) -> LaneFault:
-        fault = lane_fault_of(error)
-        return LaneFault(fault.code, self._options.masked(fault.text), fault.retry_after_s)
-
-    def _faulty(self, error: Exception, *, sending: bool) -> LaneFault | ImageFault:
-        fault = fault_of(error, sending=sending)
-        text = self._options.masked(fault.text)
-        return ImageFault(fault.code, text) if isinstance(fault, ImageFault) else LaneFault(fault.code, text)
-
-
-def _read(deposit: Deposit) -> bytes | None:
-    """The bytes of a small file; None if they are others than recorded. Raises OSError."""
-    content = deposit.path.read_bytes()
-    same = len(content) == deposit.size_bytes and hashlib.sha256(content).hexdigest() == deposit.sha256
-    return content if same else None

@@ -20,7 +20,7 @@ from comfyledger.plugin_api import Store
 from comfyledger_objects.store import ObjectStore
 
 HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
-Fault = Literal["cut_before", "cut_after"] | web.Response
+Fault = Literal["cut_before", "cut_after"] | Callable[[], web.Response]
 Wanted = Callable[[web.Request], bool]
 _serial = itertools.count(1)
 
@@ -44,6 +44,8 @@ class FailingProxy:
     def __init__(self, server: str) -> None:
         self._server, self.port, self.requests = server, 0, list[tuple[str, str]]()
         self._faults: list[tuple[Wanted, Fault]] = []
+        self.dropped = set[str]()
+        """Headers, in lower case, that are not passed on: those that a server would ignore."""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -72,11 +74,11 @@ class FailingProxy:
         self.requests.append((request.method, request.raw_path))
         body = await request.read()
         fault = self._fault_for(request)
-        if isinstance(fault, web.Response):
-            return fault
+        if callable(fault):
+            return fault()
         if fault == "cut_before":
             return self._cut(request)
-        headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP}
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP | self.dropped}
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(
@@ -105,10 +107,10 @@ class FailingProxy:
         return web.Response()
 
 
-def refusal(status: int, code: str, message: str = "", **headers: str) -> web.Response:
+def refusal(status: int, code: str, message: str = "", **headers: str) -> Callable[[], web.Response]:
     """An error as S3 writes it."""
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return web.Response(status=status, text=text, content_type="application/xml", headers=headers)
+    return lambda: web.Response(status=status, text=text, content_type="application/xml", headers=headers)
 
 
 class S3Place:

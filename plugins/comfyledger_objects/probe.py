@@ -1,0 +1,132 @@
+"""Whether a server keeps what it has when it is asked to: found out by trying, and remembered for a week.
+
+Two objects below `.comfyledger-probe/` are written twice, one in one request and one in parts, and deleted again. A
+server that answers the second writing with success has lost the first one: it ignores the condition, and nothing would
+keep it from overwriting somebody's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from comfyledger.plugin_api import Remark
+from comfyledger_objects.bucket import Bucket
+from comfyledger_objects.calls import Calls
+from comfyledger_objects.faults import is_clear_refusal, is_not_supported
+from comfyledger_objects.keys import PROBE_FOLDER, joined
+from comfyledger_objects.uploads import TAKEN
+
+REMEMBERED_S: Final = 604_800.0
+REFUSAL_REMEMBERED_S: Final = 600.0
+"""The server may be another one soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`keeps`: a conditional request does not overwrite. `keeps_in_parts`: a conditional upload in parts neither.
+
+    `at_s`: when that was tried, in seconds since 1970.
+    """
+
+    keeps: bool
+    keeps_in_parts: bool
+    at_s: float
+
+    def is_fresh(self, now_s: float) -> bool:
+        age_s = now_s - self.at_s
+        return 0 <= age_s < (REMEMBERED_S if self.keeps else REFUSAL_REMEMBERED_S)
+
+
+async def tried(bucket: Bucket, calls: Calls, prefix: str, token: str, now_s: float) -> Verdict:
+    """Try it. `token`: a word that no other probe has. Raises StoreTrouble if the server did not answer clearly.
+
+    What cannot be deleted, stays: an account that may not delete can be used all the same.
+    """
+    one, parts = (joined(prefix, f"{PROBE_FOLDER}/{token}-{number}") for number in (1, 2))
+    try:
+        keeps = await _keeps(lambda: bucket.create(one, b"1", {}), is_not_supported, calls)
+        in_parts = keeps and await _keeps(
+            lambda: bucket.create_in_parts(parts, iter((b"1",)), {}), is_clear_refusal, calls
+        )
+        return Verdict(keeps, in_parts, now_s)
+    finally:
+        for key in (one, parts):
+            with suppress(Exception):
+                await bucket.delete(key)
+
+
+async def _keeps(write: Callable[[], Awaitable[None]], is_refusal: Callable[[Exception], bool], calls: Calls) -> bool:
+    """Whether the first writing works and the second one is answered with: it is there already."""
+    try:
+        await write()
+        await write()
+    except Exception as error:
+        if type(error).__name__ in TAKEN:
+            return True
+        if is_refusal(error):
+            return False
+        raise calls.trouble(error) from error
+    return False
+
+
+class Known:
+    """The last verdict on a place, in a small file of the state folder."""
+
+    def __init__(self, state_dir: Path, identity: str) -> None:
+        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self._path, self._identity = state_dir / f"objects-{name}.json", identity
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None if nothing is known."""
+        try:
+            said = json.loads(self._path.read_bytes())
+            return _verdict(said) if said["identity"] == self._identity else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def remember(self, verdict: Verdict) -> None:
+        """Written whole or not at all. If the folder cannot be written, it is tried again at the next start."""
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._path.with_suffix(f".{os.getpid()}.tmp")
+            beside.write_text(json.dumps({"identity": self._identity, **asdict(verdict)}), encoding="utf-8")
+            os.replace(beside, self._path)
+
+
+def _verdict(said: Mapping[str, Any]) -> Verdict:
+    return Verdict(bool(said["keeps"]), bool(said["keeps_in_parts"]), float(said["at_s"]))
+
+
+def refusal(name: str) -> str:
+    return (
+        "The server overwrites an object although it is asked to store only if there is none, so nothing can keep it "
+        f'from losing a file. Use a server that can, or write unsafe_overwrite_check = "head" into [stores.{name}]: '
+        "then each upload looks first, and a file that another program stores at that moment may be lost."
+    )
+
+
+def about(name: str, verdict: Verdict | None, *, asks_first: bool, now_s: float) -> Remark:
+    """What `comfyledger doctor` says of it. PURE."""
+    option = f"[stores.{name}] unsafe_overwrite_check"
+    if asks_first:
+        text = (
+            "Promise 8 does not hold for this store: before each upload it looks whether the name is free, and a file "
+            "that another program stores at that moment is overwritten."
+        )
+        return Remark("warning", text, option)
+    if verdict is None:
+        text = "Whether the server refuses to overwrite is tried at the daemon's next start."
+        return Remark("warning", text, "comfyledger run")
+    hours = max(0, round((now_s - verdict.at_s) / 3_600))
+    if not verdict.keeps:
+        return Remark("failure", refusal(name), option)
+    large = "" if verdict.keeps_in_parts else " Files above 16 MiB are sent in one request, up to 512 MiB."
+    return Remark("ok", f"The server refuses to overwrite, as was tried {hours} hours ago.{large}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
@@ -34,7 +34,7 @@ class Neighbour:
         return web.Response(text=self.html, content_type="text/html")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def neighbour() -> AsyncIterator[Neighbour]:
     made = Neighbour()
     app = web.Application()

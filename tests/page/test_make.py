@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from comfyledger import crash_points
@@ -54,13 +55,13 @@ async def door_of(folder: Path) -> AsyncIterator[Door]:
         yield door
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     async with door_of(tmp_path) as made:
         yield made
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(door: Door, browser: Browser) -> AsyncIterator[Page]:
     """A signed-in tab that shows Make."""
     async with pages.tab(browser) as made:
@@ -89,41 +90,29 @@ async def recipe(door: Door, batch: dict[str, Any], image: int = 1) -> dict[str,
 # ---- the form
 
 
-async def tab_to(page: Page, name: str) -> None:
-    """Press Tab until what has the focus has this name."""
-    named = (
-        "() => { const at = document.activeElement; return at.ariaLabel ?? at.labels?.[0]?.innerText ?? at.innerText }"
-    )
-    for _ in range(80):
-        await page.keyboard.press("Tab")
-        if str(await page.evaluate(named)).strip() == name:
-            return
-    raise AssertionError(f"Tab leads to no {name!r}")
-
-
 async def test_a_whole_submit_needs_the_keyboard_alone(door: Door, browser: Browser) -> None:
     async with pages.tab(browser) as page:
         await page.goto(f"{door.url}/#/make")
         await page.get_by_label("Token").wait_for()
-        await tab_to(page, "Token")
+        await pages.tab_to(page, "Token")
         await page.keyboard.type(door.token)
         await page.keyboard.press("Enter")
         await page.get_by_label("User", exact=True).wait_for()
-        await tab_to(page, "User")
+        await pages.tab_to(page, "User")
         await page.keyboard.type("Areg")
-        await tab_to(page, "Character")
+        await pages.tab_to(page, "Character")
         await page.keyboard.type("opal")
         await page.keyboard.press("ArrowDown")
         await page.keyboard.press("Enter")
         await page.get_by_text("Goes into: portrait of opal fever").wait_for()
-        await tab_to(page, "prompt")
+        await pages.tab_to(page, "prompt")
         await page.keyboard.press("Control+A")
         await page.keyboard.type("red coat")
-        await tab_to(page, "Images")
+        await pages.tab_to(page, "Images")
         await page.keyboard.press("Control+A")
         await page.keyboard.type("2")
         await page.get_by_role("button", name="Make 2 images").wait_for()
-        await tab_to(page, "Make 2 images")
+        await pages.tab_to(page, "Make 2 images")
         await page.keyboard.press("Enter")
         await page.get_by_text("All done.").wait_for()
         await page.get_by_text("Numbers 3 to 4").wait_for()
@@ -325,7 +314,7 @@ async def test_an_image_of_the_gallery_is_what_the_next_one_is_made_from(door: D
 # ---- once
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A daemon that is killed once it has numbered a batch, before it answers; it comes back at the same port."""
     made = House(tmp_path)

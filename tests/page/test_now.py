@@ -229,8 +229,11 @@ async def test_who_may_not_steer_has_no_button_that_does(house: House, page: Pag
 
 INTERACTION_MS_MAX = 100
 TASK_MS_MAX = 50
+ROUNDS_MAX = 30
+"""A busy machine would take minutes until all images are made."""
 
 
+@pytest.mark.timeout(300)  # a busy machine takes long to render so much
 async def test_interactions_stay_quick_while_a_thousand_images_are_released(
     house: House, browser: Browser, page: Page
 ) -> None:
@@ -244,7 +247,9 @@ async def test_interactions_stay_quick_while_a_thousand_images_are_released(
         await page.get_by_role("button", name="Resume everything", exact=True).click()
         first = card(page, f"Opal {BATCHES - 1} for Areg")
         async with pages.traced(browser, page) as traced:
-            while (await app.ask("list_batches", open_only=True))["batches"]:
+            for _ in range(ROUNDS_MAX):
+                if not (await app.ask("list_batches", open_only=True, limit=1))["batches"]:
+                    break
                 await interact(page, first)
     assert len(traced.interactions_ms) > 20
     assert max(traced.interactions_ms) < INTERACTION_MS_MAX

@@ -5,37 +5,79 @@ Errors of the page's scripts and violations of its Content-Security-Policy fail 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import shutil
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium")
 WIDE, NARROW = 1280, 360
 """The widths, in pixels, at which every view is looked at."""
 AXE = Path(__file__).parents[2] / "clients" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+OFF = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup"]
+"""Pages that the browser opens for its own suggestions, one pair for each tab. They cost more than the tab itself."""
+OFF += ["AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "MediaRouter"]
+OFF += ["PaintHolding", "ThirdPartyStoragePartitioning"]
+"""Playwright turns these off. Of a switch that is given twice, only the last counts."""
+FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", f"--disable-features={','.join(OFF)}"]
 WAIT_MS = 15_000
+ANSWER_S = 30.0
+"""How long the browser may take for what takes a moment."""
 expect.set_options(timeout=WAIT_MS)
 MAIN_THREAD = "CrRendererMain"
 TRACED = ["toplevel", "devtools.timeline", "__metadata"]
 
 
+class Browsers:
+    """A browser without any profile that many tests share. It is begun when it is needed, and again after trouble."""
+
+    def __init__(self) -> None:
+        self._made = AsyncExitStack()
+        self._browser: Browser | None = None
+
+    async def one(self) -> Browser:
+        if self._browser is None:
+            playwright = await self._made.enter_async_context(async_playwright())
+            self._browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            self._made.push_async_callback(self._browser.close)
+        return self._browser
+
+    async def tidy(self) -> None:
+        """Close what a test has left open. A browser that does not answer any more is given up."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                for context in [] if self._browser is None else self._browser.contexts:
+                    await context.close()
+                if self._browser is not None:
+                    await (await self._browser.new_browser_cdp_session()).detach()
+        except (Error, TimeoutError):
+            await self.end()
+
+    async def end(self) -> None:
+        """End the browser and its driver, as far as they live."""
+        made, self._made, self._browser = self._made, AsyncExitStack(), None
+        with contextlib.suppress(Error, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await made.aclose()
+
+
 @asynccontextmanager
 async def browsing() -> AsyncIterator[Browser]:
-    """A new browser without any profile."""
-    async with async_playwright() as made:
-        browser = await made.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            yield browser
-        finally:
-            await browser.close()
+    """A new browser."""
+    browsers = Browsers()
+    try:
+        yield await browsers.one()
+    finally:
+        await browsers.end()
 
 
 @asynccontextmanager
@@ -66,11 +108,25 @@ async def sign_in(page: Page, url: str, token: str, view: str = "now") -> None:
     await page.get_by_role("navigation").wait_for()
 
 
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what has the focus has this name."""
+    named = (
+        "() => { const at = document.activeElement; return at.ariaLabel ?? at.labels?.[0]?.innerText ?? at.innerText }"
+    )
+    for _ in range(80):
+        await page.keyboard.press("Tab")
+        if str(await page.evaluate(named)).strip() == name:
+            return
+    raise AssertionError(f"Tab leads to no {name!r}")
+
+
 async def violations(page: Page) -> list[str]:
     """What axe finds on the page as it is shown now: the rule, and where."""
-    await page.evaluate(AXE.read_text())
-    found = await page.evaluate("(tags) => axe.run({ runOnly: tags })", AXE_RULES)
-    return [f"{one['id']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"]]
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text())
+    asked = {"runOnly": AXE_RULES, "resultTypes": ["violations"]}
+    found = await page.evaluate("(asked) => axe.run(asked).then(({ violations }) => violations)", asked)
+    return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 
 async def overflow_px(page: Page) -> int:
@@ -100,11 +156,12 @@ async def traced(browser: Browser, page: Page) -> AsyncIterator[Traced]:
     named = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == MAIN_THREAD]
     mains = {(event["pid"], event["tid"]) for event in named}
     ran = [event for event in events if "RunTask" in event["name"] and (event["pid"], event["tid"]) in mains]
-    tasks = [event for event in ran if "tdur" in event]
+    tasks = sorted((event for event in ran if "tdur" in event), key=lambda task: int(task["ts"]))
     measured.tasks_ms += [task["tdur"] / 1_000 for task in tasks]
+    ends = [task["ts"] + task["dur"] for task in tasks]  # in order too, because a thread does one task after the other
     for begin, end in _interactions(events):
-        meanwhile = [task["tdur"] for task in tasks if task["ts"] < end and task["ts"] + task["dur"] > begin]
-        measured.interactions_ms.append(sum(meanwhile) / 1_000)
+        meanwhile = tasks[bisect_right(ends, begin) : bisect_left(tasks, end, key=lambda task: int(task["ts"]))]
+        measured.interactions_ms.append(sum(task["tdur"] for task in meanwhile) / 1_000)
 
 
 def _interactions(events: list[dict[str, Any]]) -> list[tuple[int, int]]:

@@ -65,10 +65,11 @@ export class Pages {
     return this.#shown.get(Math.floor(position / this.#size))?.peek()?.[position % this.#size];
   }
 
-  /** Says which places are looked at: their pages come, others no longer. */
-  want(first: number, last: number): void {
+  /** Says which places are looked at, and where the keyboard is: their pages come, others no longer. */
+  want(first: number, last: number, active?: number): void {
     const [low, high] = [Math.max(0, first), Math.min(last, this.count - 1)];
-    const pages = this.#pagesOf(low, high);
+    const others = active === undefined || active >= this.count ? [] : this.#pagesOf(active, active);
+    const pages = [...new Set([...this.#pagesOf(low, high), ...others])];
     this.sight = { first: low, last: high };
     this.#wanted = pages;
     for (const [page, load] of this.#loads) if (!load.isHeld && !pages.includes(page)) this.#stop(page, load);
@@ -103,19 +104,27 @@ export class Pages {
 
   /** Images of a batch have changed: what is looked at is loaded again, the rest is dropped. Whether any is kept. */
   touch(batchId: string): boolean {
-    const coming = [...this.#loads.keys()].filter((page) => !this.#cameMs.has(page));
-    const pages = [...coming, ...[...this.#cameMs.keys()].filter((page) => this.#has(page, batchId))];
-    for (const page of pages) {
+    const coming = [...this.#loads.keys()];
+    const kept = [...this.#cameMs.keys()].filter((page) => this.#has(page, batchId));
+    for (const page of kept) {
       if (this.#wanted.includes(page)) this.#stale.add(page);
       else this.#drop(page);
     }
-    return pages.length > 0;
+    // What is on its way may have been read before the change.
+    for (const page of coming) this.#stale.add(page);
+    return coming.length + kept.length > 0;
   }
 
   /** Loads again what is stale and looked at. Call it with pauses: a busy batch changes many times a second. */
   async renew(): Promise<void> {
     const pages = this.#wanted.filter((page) => this.#isDue(page));
-    await Promise.all(pages.map((page) => this.#load(page).images.catch(() => undefined)));
+    await Promise.all(pages.map((page) => this.#renewPage(page).catch(() => undefined)));
+  }
+
+  /** What is on its way when its page becomes stale does not count. */
+  async #renewPage(page: number): Promise<void> {
+    await this.#loads.get(page)?.images;
+    if (this.#wanted.includes(page) && this.#isDue(page)) await this.#load(page).images;
   }
 
   /** Nobody looks at it any more. */
@@ -214,11 +223,11 @@ export class Pages {
     batch(() => spare.slice(0, Math.max(0, this.#cameMs.size - PAGES_MAX)).forEach((kept) => this.#drop(kept)));
   }
 
+  /** The signal stays: whoever draws a place of the page hears when it comes again. */
   #drop(page: number): void {
     this.#cameMs.delete(page);
     this.#stale.delete(page);
     const shown = this.#shown.get(page);
-    this.#shown.delete(page);
     if (shown) shown.value = undefined;
   }
 }

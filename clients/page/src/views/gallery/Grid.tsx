@@ -23,7 +23,7 @@ export function Grid({ list, pages, filter }: GridProps) {
   const grid = useRef<HTMLDivElement>(null);
   const want = useCallback(
     ({ geometry: { columns }, rows }: Sight) => {
-      pages.want(rows.first * columns, (rows.last + 1) * columns - 1);
+      pages.want(rows.first * columns, (rows.last + 1) * columns - 1, active.peek());
       list.leftAt = list.anchor();
     },
     [pages],

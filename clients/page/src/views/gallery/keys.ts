@@ -1,5 +1,6 @@
 // The grid without a mouse: arrows and their kin move, shift selects on the way, space selects, enter opens.
 import type { Filter } from "../../live/image_filter";
+import type { Image } from "../../live/image_list";
 import type { Pages } from "../../live/image_pages";
 import { go, href } from "../../route";
 import { gallery as texts } from "../../texts";
@@ -26,17 +27,24 @@ export function useGridKeys(keys: GridKeys): (event: KeyboardEvent) => void {
 
 /** Whether the key meant something. */
 function pressed(keys: GridKeys, event: KeyboardEvent): boolean {
-  const { pages, filter, at } = keys;
-  const image = pages.peek(at);
+  const { filter, at } = keys;
   if (event.key === " ") {
-    if (image) toggle(image, at);
+    withImage(keys, (image) => toggle(image, at));
   } else if (event.key === "Enter") {
-    if (image) go(href("image", [image.batch_id, image.index], filter));
+    withImage(keys, (image) => go(href("image", [image.batch_id, image.index], filter)));
   } else if (event.key === "Escape") {
     if (!hasSelection.peek()) return false;
     clearSelection();
   } else return moveBy(keys, event);
   return true;
+}
+
+/** Does something with the image that the keyboard is at: at once, or when it has come, if the keyboard is still there. */
+function withImage({ grid, pages, at }: GridKeys, act: (image: Image) => void): void {
+  const image = pages.peek(at);
+  if (image) return act(image);
+  const isThere = () => active.peek() === at && grid.current === document.activeElement;
+  pages.fetch(at).then((late) => late && isThere() && act(late), () => undefined); // the list says what is wrong
 }
 
 function moveBy({ grid, pages, geometry, at }: GridKeys, { key, shiftKey }: KeyboardEvent): boolean {

@@ -4,8 +4,9 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useState } from "preact/hooks";
 import { geometryOf, rowsAt, type Geometry, type Rows } from "./geometry";
 
-/** A list that is scrolled past quickly asks for nothing; one that rests asks at once. */
-const REST_MS = 80;
+/** In so many frames the same rows: then it is worth asking for them. A list that is scrolled past quickly asks for
+ * nothing, also on a machine that is too busy to draw often. */
+const REST_FRAMES = 4;
 
 export interface Sight {
   geometry: Geometry;
@@ -28,17 +29,24 @@ export function useSight(grid: { current: HTMLElement | null }, count: number, o
   }, []);
   useLayoutEffect(() => {
     let frame = 0;
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let still = 0;
     const rest = () => onRest({ geometry, rows: rows.peek() });
+    /** Whether other rows have come into sight. */
     const look = () => {
-      frame = 0;
       const now = rowsAt(geometry, topOf(grid.current), innerHeight);
-      if (now.first !== rows.peek().first || now.last !== rows.peek().last) rows.value = now;
+      const isOther = now.first !== rows.peek().first || now.last !== rows.peek().last;
+      if (isOther) rows.value = now;
+      return isOther;
+    };
+    const follow = () => {
+      still = look() ? 0 : still + 1;
+      frame = still < REST_FRAMES ? requestAnimationFrame(follow) : 0;
+      if (frame === 0) rest();
     };
     const hear = () => {
-      frame ||= requestAnimationFrame(look);
-      clearTimeout(timer);
-      timer = setTimeout(rest, REST_MS);
+      if (frame !== 0) return;
+      still = 0;
+      frame = requestAnimationFrame(follow);
     };
     look();
     rest();
@@ -46,7 +54,6 @@ export function useSight(grid: { current: HTMLElement | null }, count: number, o
     addEventListener("resize", hear);
     return () => {
       cancelAnimationFrame(frame);
-      clearTimeout(timer);
       removeEventListener("scroll", hear);
       removeEventListener("resize", hear);
     };

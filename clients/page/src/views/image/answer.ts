@@ -28,6 +28,7 @@ export function useAnswer<T>(
   useEffect(() => {
     let isOver = false;
     const load = refresher(async () => {
+      if (isOver) return;
       const { key: known, value } = state.peek();
       const before = known === key ? value : undefined;
       const found = await work().then(

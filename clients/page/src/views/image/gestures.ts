@@ -1,7 +1,7 @@
 // Wheel, drag, pinch and double click in a frame, as changes of a Place. One finger on a picture that fits its frame
 // swipes to a neighbour instead.
 import type { Signal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { FITTED, moved, zoomed, type Place, type Point } from "./zoom";
 
 const WHEEL_SPEED = 0.002;
@@ -11,12 +11,14 @@ const SWIPE_MIN_PX = 60;
 /** +1 to what comes next. */
 export type OnSwipe = (step: 1 | -1) => void;
 
-/** The listeners of a frame that shows a place. */
+/** The listeners of a frame that shows a place. They stay the same, so that no gesture ends because the view is drawn. */
 export function useGestures(place: Signal<Place>, onSwipe?: OnSwipe) {
-  return useMemo(() => gestures(place, onSwipe), [place, onSwipe]);
+  const latest = useRef(onSwipe);
+  latest.current = onSwipe;
+  return useMemo(() => gestures(place, (step) => latest.current?.(step)), [place]);
 }
 
-function gestures(place: Signal<Place>, onSwipe?: OnSwipe) {
+function gestures(place: Signal<Place>, onSwipe: OnSwipe) {
   const fingers = new Map<number, Point>();
   let began: Point | undefined;
   const drop = (event: PointerEvent) => {
@@ -47,7 +49,7 @@ function gestures(place: Signal<Place>, onSwipe?: OnSwipe) {
     },
     onPointerUp: (event: PointerEvent) => {
       const by = began && { x: event.clientX - began.x, y: event.clientY - began.y };
-      if (by && event.pointerType === "touch" && place.peek().scale === 1 && isSwipe(by)) onSwipe?.(by.x < 0 ? 1 : -1);
+      if (by && event.pointerType === "touch" && place.peek().scale === 1 && isSwipe(by)) onSwipe(by.x < 0 ? 1 : -1);
       drop(event);
     },
     onPointerCancel: drop,

@@ -43,6 +43,7 @@ export function useNeighbours(filter: Filter, imageId: string): Near {
   useEffect(() => {
     let isOver = false;
     const load = refresher(async () => {
+      if (isOver) return; // asking says where the reader is
       const near = await neighbours(filter, imageId).catch(() => ALONE);
       if (isOver) return;
       found.value = { key, near };

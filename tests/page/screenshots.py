@@ -20,7 +20,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from support import page as pages
 from support.chains import link
@@ -79,6 +79,7 @@ async def fill(house: House, app: App) -> dict[str, str]:
         "now": "now",
         "gallery": "gallery",
         "gallery-of-one-character": "gallery?user=Areg&character=Opal%20Fever",
+        "gallery-with-a-gap": "gallery?user=Mina&character=Opal%20Fever",
         "image": f"image/{first[0]['image_id']}",
         "descent": f"image/{links[1]['batch_id']}/1",
         "video": f"image/{film['batch_id']}/1",
@@ -93,6 +94,7 @@ async def fill(house: House, app: App) -> dict[str, str]:
 async def settle(page: Page) -> None:
     """Until all that is shown has come."""
     await page.get_by_role("heading", level=1).wait_for()
+    await expect(page.get_by_role("status", name="Loading …")).to_have_count(0)
     await page.wait_for_load_state("networkidle")
     loaded = "[...document.images].every((image) => image.complete)"
     await until(lambda: page.evaluate(loaded), "the pictures are there")
@@ -100,11 +102,26 @@ async def settle(page: Page) -> None:
 
 async def look(browser: Browser, house: House, views: dict[str, str], width: int, scheme: Any, folder: Path) -> None:
     async with pages.tab(browser, width, color_scheme=scheme) as page:
+
+        async def shoot(name: str) -> None:
+            await settle(page)
+            await page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+
+        await page.goto(house.daemon.url)
+        await shoot("sign-in")
         await pages.sign_in(page, house.daemon.url, house.daemon.token)
         for name, address in views.items():
             await page.evaluate(f"location.hash = {f'#/{address}'!r}")
-            await settle(page)
-            await page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+            await page.reload()
+            await shoot(name)
+            if name == "gallery-of-one-character":
+                await page.get_by_role("gridcell").nth(1).click(modifiers=["Control"])
+                await page.get_by_role("gridcell").nth(2).click()
+                await shoot("selection")
+                await page.get_by_role("button", name="Clear the selection").click()
+            if name == "compare":
+                await page.get_by_role("button", name="Slider").click()
+                await shoot("slider")
 
 
 async def readme_picture(browser: Browser, house: House) -> None:
@@ -121,6 +138,9 @@ async def take(folder: Path, *, readme: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="comfyledger-screenshots-") as made:
         house = House(Path(made))
         try:
+            held = house.images / "Mina/characters/opal-fever/images"
+            held.mkdir(parents=True)
+            (held / "Mina_opal-fever_image_4.png").write_bytes(b"from before the ledger")
             await house.begin(f'default_workflow = "text-to-image"\n{WORKFLOWS}')
             async with house.app("studio") as app, pages.browsing() as browser:
                 views = await fill(house, app)

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, CDPSession, Page, expect
 
 from comfyledger.server import tokens
 from support import page as pages
@@ -116,6 +116,7 @@ async def test_forgetting_says_what_stays_and_asks_first(house: House, page: Pag
         image, _ = await made(app)
         await shown(page, house, f"image/{image['image_id']}")
         button = page.get_by_role("button", name="Reject and forget")
+        await page.get_by_text("It is made from no other image").wait_for()  # what comes above the button has come
         await button.click()
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text("What is in folder stays there.")
@@ -199,7 +200,7 @@ async def test_a_picture_is_zoomed_with_keys_wheel_drag_and_buttons(house: House
             return "translate(0%, 0%)" not in await transform()
 
         await page.locator(".stage").press("+")
-        await page.get_by_text("150 %").wait_for()
+        await page.get_by_text("1.5 ×").wait_for()
         box = await page.locator(".frame").bounding_box()
         assert box is not None
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -211,8 +212,65 @@ async def test_a_picture_is_zoomed_with_keys_wheel_drag_and_buttons(house: House
         await page.mouse.up()
         await until(is_moved, "dragging moves the picture")
         await page.locator(".stage").press("0")
-        await page.get_by_text("100 %").wait_for()
+        await page.get_by_text("Fits").wait_for()
         assert scale_of(await transform()) == 1
+
+
+async def touch(finger: CDPSession, kind: str, *points: tuple[float, float]) -> None:
+    """Fingers at these places of the window, in pixels."""
+    at = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+    await finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+
+async def test_two_fingers_zoom_a_picture_around_the_middle_between_them(house: House, browser: Browser) -> None:
+    await house.begin()
+    async with house.app("app") as app, pages.tab(browser, pages.NARROW, has_touch=True, is_mobile=True) as page:
+        image, other = await made(app)
+        await shown(page, house, f"image/{image['image_id']}?batch={image['batch_id']}")
+        await page.get_by_text("1 of 2", exact=True).wait_for()
+        picture = page.locator(".frame-picture")
+        box = await page.locator(".frame").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 2
+        finger = await page.context.new_cdp_session(page)
+        await touch(finger, "touchStart", (x - 20, y))
+        await touch(finger, "touchStart", (x - 20, y), (x + 20, y))
+        for far in (30, 40, 50, 60):
+            await touch(finger, "touchMove", (x - far, y), (x + far, y))
+        await expect(page.get_by_text("3.0 ×")).to_be_visible()
+        place = str(await picture.evaluate("element => element.style.transform"))
+        right, down = (float(found) for found in re.findall(r"(-?[\d.]+)%", place))
+        assert right == pytest.approx(50, abs=1), "what was between the fingers is still there"
+        assert down == pytest.approx(0, abs=1)
+        for far in (40, 20, 10):
+            await touch(finger, "touchMove", (x - far, y), (x + far, y))
+        await expect(page.get_by_text("Fits")).to_be_visible()
+        await touch(finger, "touchEnd")
+        await expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+        await touch(finger, "touchStart", (x + 100, y))
+        await touch(finger, "touchMove", (x, y))
+        await touch(finger, "touchEnd")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(other["name"])
+
+
+async def test_on_a_phone_the_picture_and_the_buttons_that_judge_it_are_in_sight(house: House, page: Page) -> None:
+    await house.begin()
+    async with house.app("app") as app:
+        image, other = await made(app)
+        await page.set_viewport_size({"width": pages.NARROW, "height": 640})
+        await shown(page, house, f"image/{image['image_id']}")
+        await expect(page.locator(".frame-picture")).to_be_visible()
+        await expect(page.get_by_text("Escape: back")).to_be_hidden()
+        approve = await page.get_by_role("button", name="Approve").bounding_box()
+        navigation = await page.get_by_role("navigation").bounding_box()
+        assert approve is not None
+        assert navigation is not None
+        assert approve["y"] + approve["height"] <= navigation["y"]
+        await page.goto(f"{house.daemon.url}/#/compare/{image['image_id']}..{other['image_id']}")
+        await expect(page.locator(".compared .frame-picture")).to_have_count(2)
+        frame = await page.locator(".frame").first.bounding_box()
+        assert frame is not None
+        assert frame["width"] == pytest.approx(frame["height"], abs=1), "the pictures are square"
 
 
 async def test_two_images_are_compared_with_the_same_zoom_and_a_slider(house: House, page: Page) -> None:

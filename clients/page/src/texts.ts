@@ -187,7 +187,7 @@ export const gallery = {
   rest: (n: number) => `These are the newest ${n.toLocaleString()}. A filter shows older ones.`,
   tooMany: (n: number) => `${n.toLocaleString()} images are too many for one list. Choose a user, a character or a time.`,
   number: (n: number) => `Number ${n}`,
-  gap: (from: number, to: number) => (from === to ? `Number ${from} has no image: why?` : `Numbers ${from} to ${to} have no image: why?`),
+  gap: (from: number, to: number) => (from === to ? `${from} is missing: why?` : `${from} to ${to} are missing: why?`),
   noPicture: "Its thumbnail did not load",
   stars: (n: number) => (n === 1 ? "1 star" : `${n} stars`),
   filters: "Filters",
@@ -297,7 +297,7 @@ export const image = {
   larger: "Larger",
   smaller: "Smaller",
   fit: "Show all of it",
-  percent: (scale: number) => `${Math.round(100 * scale)} %`,
+  zoomed: (scale: number) => (scale === 1 ? "Fits" : `${scale.toFixed(1)} ×`),
   download: "Download",
   notShown: (extension: string) =>
     extension ? `Browsers do not show ${extension} files here. Download it to look at it.` : "This file can only be downloaded.",

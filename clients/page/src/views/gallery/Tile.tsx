@@ -63,7 +63,7 @@ function Content({ image, filter }: { image: Image; filter: Filter }) {
       <span class="tile-check" />
       <span class={verdict ? `tile-line tile-${verdict}` : "tile-line"} aria-hidden>
         {`${number}${rating > 0 ? ` ${"★".repeat(rating)}` : ""}`}
-        {!isOne(filter) && <small class="tile-whose">{whose(image)}</small>}
+        <small class="tile-whose">{[isOne(filter) ? "" : whose(image), kind(image)].filter(Boolean).join(" · ")}</small>
         {!isPlain && <em class={`tile-state tile-${state}`}>{word}</em>}
       </span>
     </>
@@ -78,6 +78,11 @@ function isOne({ user, character, batch }: Filter): boolean {
 /** The name without its end, which says medium and number. */
 function whose({ name }: Image): string {
   return name.replace(/_[^_]*_\d+$/, "");
+}
+
+/** What a still thumbnail does not tell: that the file is a video, a sound or something else. */
+function kind({ medium = "image" }: Image): string {
+  return medium === "image" ? "" : texts.media[medium];
 }
 
 /** A browser stops loading a picture whose address is taken away; it does not if only its element goes. */
@@ -112,6 +117,7 @@ function spoken(image: Image): string {
   const { number, state, code, verdict, rating = 0 } = image;
   return [
     texts.number(number),
+    kind(image),
     states[state] ?? state,
     code && code !== state && code.replaceAll("_", " "),
     verdict && texts.verdicts[verdict],

@@ -17,7 +17,7 @@ import { isPicture, shownAs } from "./kinds";
 import { Recipe } from "./Recipe";
 import { Stage } from "./Stage";
 import { Uploads } from "./Uploads";
-import { FITTED } from "./zoom";
+import { FITTED, shapeOf } from "./zoom";
 import { ZoomBar } from "./ZoomBar";
 
 interface ShownProps {
@@ -47,7 +47,14 @@ export function Shown({ image, isCurrent, other, onSelect, onReviewed, onStep, o
   return (
     <div class="image-view">
       <div class="image-stage">
-        <section class="stage" ref={stage} tabIndex={0} aria-label={texts.stage} aria-describedby="stage-keys">
+        <section
+          class="stage"
+          ref={stage}
+          style={shapeOf(image)}
+          tabIndex={0}
+          aria-label={texts.stage}
+          aria-describedby="stage-keys"
+        >
           <Stage image={image} place={place} player={player} onSwipe={onStep} />
         </section>
         {isPicture(image) && <ZoomBar place={place} />}

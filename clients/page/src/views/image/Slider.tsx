@@ -4,7 +4,7 @@ import { compare as texts } from "../../texts";
 import type { ImageInfo } from "../../ui/reviewing";
 import { useGestures } from "./gestures";
 import { shownAs } from "./kinds";
-import { transformOf, type Place } from "./zoom";
+import { shapeOf, transformOf, type Place } from "./zoom";
 
 export interface SliderProps {
   first: ImageInfo;
@@ -19,7 +19,7 @@ export function Slider({ first, second, place }: SliderProps) {
   const style = { transform: transformOf(place.value) };
   if (shownAs(first) !== "picture" || shownAs(second) !== "picture") return <p class="muted">{texts.picturesOnly}</p>;
   return (
-    <div class="slider">
+    <div class="slider" style={shapeOf(first, second)}>
       <div class="stage" tabIndex={0} role="group" aria-label={texts.slider}>
         <div class="frame" {...gestures}>
           <img class="frame-picture" src={second.file_url} alt={second.name} draggable={false} style={style} />

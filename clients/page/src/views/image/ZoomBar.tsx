@@ -13,7 +13,7 @@ export function ZoomBar({ place }: { place: Signal<Place> }) {
     <div class="zoom-bar" role="group" aria-label={texts.zoom}>
       <IconButton icon="minus" label={texts.smaller} onClick={by(1 / FACTOR)} disabled={scale === 1} />
       <button type="button" class="button button-quiet" title={texts.fit} onClick={() => void (place.value = FITTED)}>
-        {texts.percent(scale)}
+        {texts.zoomed(scale)}
       </button>
       <IconButton icon="plus" label={texts.larger} onClick={by(FACTOR)} />
     </div>

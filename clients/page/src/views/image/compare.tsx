@@ -15,7 +15,7 @@ import { isOf, useAnswer, type Kept } from "./answer";
 import { useKeys } from "./keys";
 import { Slider } from "./Slider";
 import { Stage } from "./Stage";
-import { FITTED, movedByKey, zoomedByKey, type Place } from "./zoom";
+import { FITTED, movedByKey, shapeOf, zoomedByKey, type Place } from "./zoom";
 import { ZoomBar } from "./ZoomBar";
 
 const TWO = /^([^/]+\/\d+)\.\.([^/]+\/\d+)$/;
@@ -48,7 +48,7 @@ function Compared({ first, second, onSwap }: { first: string; second: string; on
   return (
     <Page title={texts.title} aside={<Modes isSlider={isSlider} onSlider={setSlider} onSwap={onSwap} place={place} />}>
       {isSlider && one.value && two.value && <Slider first={one.value} second={two.value} place={place} />}
-      <div class="compared">
+      <div class="compared" style={shapeOf(one.value, two.value)}>
         <Side image={one} place={place} hasStage={!isSlider} label={texts.first} />
         <Side image={two} place={place} hasStage={!isSlider} label={texts.second} />
       </div>

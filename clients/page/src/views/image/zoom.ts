@@ -49,6 +49,18 @@ export function zoomedByKey(place: Place, key: string): Place | undefined {
   return key === "0" ? FITTED : undefined;
 }
 
+/** How wide pictures are for their height, as a style of the frame that shows them; of several the tallest. */
+export function shapeOf(...images: readonly (Sides | undefined)[]): Record<string, number> {
+  const shapes = images.flatMap((image) => (image?.width && image.height ? [image.width / image.height] : []));
+  return shapes.length > 0 ? { "--shape": Math.min(...shapes) } : {};
+}
+
+/** In pixels. */
+interface Sides {
+  width?: number;
+  height?: number;
+}
+
 const STEP = 0.1;
 
 /** Shift and an arrow move what is larger than its frame. */

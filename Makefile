@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-types typescript-types test-typescript page check-page test-page screenshots test-lowest soak fuzz bench bench-all scale check format clean
+.PHONY: help setup demo test azurite test-types typescript-types test-typescript page check-page test-page screenshots test-lowest soak fuzz bench bench-all scale check format clean
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -36,6 +36,9 @@ demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at 
 
 test: $(STAMP) ## run all tests but those of the web page
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/page
+
+azurite: ## install Azurite, which tests of object stores use in place of Azure (needs node)
+	cd tests/support/azurite && npm ci --ignore-scripts --no-audit --no-fund
 
 test-page: $(STAMP) ## test the web page in Chromium, with a real daemon and stand-ins (needs node for axe)
 	cd clients/page && npm ci --ignore-scripts --no-audit --no-fund

@@ -23,7 +23,8 @@ FOREIGN = ["pytest", "aiohttp", "aiohttp.web", "click", "msgspec", "rich.console
 FOREIGN += ["rich.live", "rich.traceback", "structlog", "sqlite_utils", "pluggy", "ulid", "websockets.asyncio.client"]
 FOREIGN += ["PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.WebPImagePlugin"]
 OURS = ["comfyledger.app", "comfyledger.cli.commands.run", "comfyledger.sim.comfyui.server"]
-OURS += ["comfyledger.sim.cloudinary.server", "comfyledger_folder", "comfyledger_cloudinary", "uvloop"]
+OURS += ["comfyledger.sim.cloudinary.server", "comfyledger.sim.objects.server", "comfyledger_folder"]
+OURS += ["comfyledger_cloudinary", "uvloop"]
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(FOREIGN + OURS)

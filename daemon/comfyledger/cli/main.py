@@ -72,7 +72,7 @@ SECTIONS: Final = {
     },
     "To try it out": {
         "demo": "Render four batches at the same time, one of them a video, and check every number and file.",
-        "sim": "Run a stand-in for ComfyUI or Cloudinary; see `comfyledger sim comfyui --help`.",
+        "sim": "Run a stand-in for ComfyUI or a store; see `comfyledger sim comfyui --help`.",
     },
 }
 """The commands in the groups of the help, each with the first sentence of its own help."""

@@ -1,4 +1,5 @@
-"""The command line of the stand-ins: `python -m comfyledger.sim comfyui --port 0 --output DIR`, or `cloudinary`.
+"""The command line of the stand-ins: `python -m comfyledger.sim comfyui --port 0 --output DIR`, `cloudinary` or
+`objects`.
 
 One JSON line on standard output says where a stand-in listens; it runs until SIGTERM or SIGINT.
 """
@@ -12,19 +13,21 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions
 from comfyledger.sim.cloudinary.server import serve as serve_cloudinary
 from comfyledger.sim.comfyui.server import SimOptions, serve
+from comfyledger.sim.objects.server import KEY_ID, ObjectsOptions
+from comfyledger.sim.objects.server import SECRET as OBJECTS_SECRET
+from comfyledger.sim.objects.server import serve as serve_objects
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stand-in that the arguments name; the exit code."""
     asked = _parser().parse_args(argv)
-    run = _run_comfyui(_comfyui(asked)) if asked.kind == "comfyui" else _run_cloudinary(_cloudinary(asked))
     try:
-        asyncio.run(run)
+        asyncio.run(_RUNS[asked.kind](asked))
     except OSError as error:
         print(f"cannot listen: {error}", file=sys.stderr)
         return 1
@@ -61,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     comfyui.add_argument("--without-jobs", action="store_true", help="know no /api/jobs, as earlier versions")
     _add_cloudinary(kinds.add_parser("cloudinary", help="a stand-in for Cloudinary", **_looks("cloudinary")))
+    _add_objects(kinds.add_parser("objects", help="a stand-in for S3 or Google Cloud Storage", **_looks("objects")))
     return parser
 
 
@@ -80,6 +84,18 @@ def _add_cloudinary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file-bytes-max", type=int, default=10_485_760, help="of one file (default: 10485760)")
 
 
+def _add_objects(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8388, help="0 takes a free one (default: 8388)")
+    parser.add_argument("--control-port", type=int, default=0, help="for /control and /ledger (default: a free one)")
+    parser.add_argument("--root", type=Path, required=True, help="the folder for objects and ledger; they last")
+    parser.add_argument("--dialect", choices=("s3", "gcs"), default="s3", help="(default: s3)")
+    parser.add_argument("--bucket", default="pictures", help="its one bucket (default: pictures)")
+    parser.add_argument("--key-id", default=KEY_ID, help="the key's id")
+    parser.add_argument("--secret", default=OBJECTS_SECRET, help="the key's secret")
+    parser.add_argument("--region", default="us-east-1", help="(default: us-east-1)")
+    parser.add_argument("--page-max", type=int, default=1000, help="objects in an answer of a listing (default: 1000)")
+
+
 def _comfyui(asked: argparse.Namespace) -> SimOptions:
     return SimOptions(
         output=asked.output,
@@ -97,19 +113,34 @@ def _cloudinary(asked: argparse.Namespace) -> CloudinaryOptions:
     return CloudinaryOptions(**{name: getattr(asked, name) for name in CloudinaryOptions.__struct_fields__})
 
 
-async def _run_comfyui(options: SimOptions) -> None:
+def _objects(asked: argparse.Namespace) -> ObjectsOptions:
+    named = {name: getattr(asked, name) for name in ObjectsOptions.__struct_fields__ if name != "buckets"}
+    return ObjectsOptions(buckets=(asked.bucket,), **named)
+
+
+async def _run_comfyui(asked: argparse.Namespace) -> None:
     stop = _stop_on_signal()
-    async with await serve(options) as running:
+    async with await serve(_comfyui(asked)) as running:
         print(json.dumps({"url": running.url, "control": running.control_url}), flush=True)
         await stop.wait()
 
 
-async def _run_cloudinary(options: CloudinaryOptions) -> None:
+async def _run_cloudinary(asked: argparse.Namespace) -> None:
     stop = _stop_on_signal()
-    async with await serve_cloudinary(options) as running:
+    async with await serve_cloudinary(_cloudinary(asked)) as running:
         told = {"url": running.url, "control": running.control_url, "cloudinary_url": running.cloudinary_url}
         print(json.dumps(told), flush=True)
         await stop.wait()
+
+
+async def _run_objects(asked: argparse.Namespace) -> None:
+    stop = _stop_on_signal()
+    async with await serve_objects(_objects(asked)) as running:
+        print(json.dumps({"url": running.url, "control": running.control_url}), flush=True)
+        await stop.wait()
+
+
+_RUNS: Final = {"comfyui": _run_comfyui, "cloudinary": _run_cloudinary, "objects": _run_objects}
 
 
 def _stop_on_signal() -> asyncio.Event:

@@ -1,4 +1,4 @@
-"""`sim`: a stand-in for ComfyUI or Cloudinary, with the options of `python -m comfyledger.sim`."""
+"""`sim`: a stand-in for ComfyUI or a store, with the options of `python -m comfyledger.sim`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="")
 def sim(words: tuple[str, ...]) -> None:
-    """Run a stand-in for ComfyUI or Cloudinary; see `comfyledger sim comfyui --help`."""
+    """Run a stand-in for ComfyUI or a store; see `comfyledger sim comfyui --help`."""
     from comfyledger.sim.__main__ import main
 
     sys.exit(main(words))

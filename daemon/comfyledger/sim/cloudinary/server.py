@@ -57,8 +57,8 @@ from comfyledger.sim.cloudinary.answers import DYNAMIC, Account, Refused, error_
 from comfyledger.sim.cloudinary.assets import Asset, Assets, Seed, open_database, starts_with
 from comfyledger.sim.cloudinary.faults import Cut, Faults, Rule, Visit, Withheld, json_response
 from comfyledger.sim.cloudinary.ledger import Ledger, without_secrets
-from comfyledger.sim.cloudinary.port import Port
 from comfyledger.sim.cloudinary.upload import Shared, UploadApi
+from comfyledger.sim.port import Port
 
 Action = Callable[[Visit], Awaitable[dict[str, Any]]]
 SECRET: Final = "a-secret-for-the-stand-in"  # noqa: S105 - it guards nothing

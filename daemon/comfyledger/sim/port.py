@@ -1,4 +1,4 @@
-"""A listening port of the stand-in for Cloudinary. It counts connections and can refuse them."""
+"""A listening port of a stand-in for a store. It counts connections and can refuse them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,94 @@
+"""How the stand-in for object stores receives the body of a request: streamed to disk, hashed and compared with what
+the client says about it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from comfyledger.sim.objects.answers import Refused
+from comfyledger.sim.objects.faults import Visit
+
+_UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+
+
+class Incoming:
+    """A file that is being written, with its size and its digests."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._file = path.open("wb")
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes so far, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str:
+        """Of all bytes so far, in hexadecimal."""
+        return self._md5.hexdigest()
+
+    def write(self, piece: bytes) -> None:
+        """Append bytes."""
+        self.size += len(piece)
+        self._sha256.update(piece)
+        self._md5.update(piece)
+        self._file.write(piece)
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._file.close()
+
+    def drop(self) -> None:
+        """Delete the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+async def receive(visit: Visit, path: Path) -> Incoming:
+    """Read a whole body. Raises Refused if it is not what was announced, Cut or Withheld if a fault strikes.
+
+    Then no file is left.
+    """
+    incoming = Incoming(path)
+    try:
+        await _read(visit, incoming)
+        _compare(visit, incoming)
+        visit.withhold()
+        if visit.has("alter"):
+            incoming.write(b"altered")
+        incoming.close()
+    except BaseException:
+        incoming.drop()
+        raise
+    return incoming
+
+
+async def _read(visit: Visit, incoming: Incoming) -> None:
+    visit.cut_if("reset_before_body")
+    half = (visit.request.content_length or 0) // 2
+    async for piece in visit.request.content.iter_any():
+        incoming.write(piece)
+        visit.entry.received_bytes = incoming.size
+        if incoming.size >= half:
+            visit.cut_if("reset_mid_body")
+    visit.entry.sha256 = incoming.sha256
+
+
+def _compare(visit: Visit, incoming: Incoming) -> None:
+    announced = visit.header("x-amz-content-sha256")
+    if announced.startswith("STREAMING-"):
+        raise Refused("NotImplemented", "The stand-in takes no body in signed pieces")
+    if announced not in {"", _UNSIGNED, incoming.sha256}:
+        raise Refused("XAmzContentSHA256Mismatch")
+    for name, digest in (("x-amz-checksum-sha256", incoming.sha256), ("Content-MD5", incoming.md5)):
+        if visit.header(name) not in {"", base64.b64encode(bytes.fromhex(digest)).decode()}:
+            raise Refused("BadDigest")

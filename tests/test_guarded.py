@@ -169,6 +169,39 @@ def test_no_wrong_address_of_a_smaller_picture_is_passed_on(does: Callable[[], A
     assert len(logs) == 1, "an answer may have a thousand images"
 
 
+class Signing:
+    def __init__(self, does: Callable[[], Any]) -> None:
+        self._does = does
+
+    async def file_url(self, url: str) -> Any:
+        return self._does()
+
+
+@pytest.mark.parametrize("answer", ["", "https://signed.example/a?token=" + "x" * 3_000])
+async def test_a_signed_address_is_passed_on(answer: str) -> None:
+    assert await Guarded("main", Signing(lambda: answer), {}).file_url("u") == answer  # type: ignore[arg-type]
+    assert await store(lambda: answer)[0].file_url("u") == "", "a store may have no such method"
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        raising(ValueError("no")),
+        raising(SystemExit(3)),
+        lambda: None,
+        lambda: b"https://signed.example/a",
+        lambda: "http://signed.example/a",
+        lambda: "https://signed.example/\n",
+        lambda: "https://signed.example/" + "x" * 9_000,
+    ],
+)
+async def test_no_wrong_signed_address_is_passed_on(does: Callable[[], Any]) -> None:
+    died: dict[str, int] = {}
+    with capture_logs():
+        assert await Guarded("main", Signing(does), died).file_url("u") == ""  # type: ignore[arg-type]
+    assert died == {"file_url": 1}
+
+
 class Measuring:
     """Answers the same to `space` each time."""
 

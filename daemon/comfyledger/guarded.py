@@ -53,6 +53,10 @@ GIVE_UP_S: Final = 5.0
 """Time for a cancelled call to clean up, and for `close`."""
 ANSWER_BYTES_MAX: Final = 1_048_576
 TEXT_MAX: Final = 2_000
+SIGNED_S: Final = 10.0
+"""Time limit for an address, for which somebody waits."""
+SIGNED_ADDRESS: Final = re.compile(r"https://[!-~]{1,8000}")
+"""Longer than `ADDRESS`, because it may contain a token."""
 ADDRESS: Final = re.compile(r"https://[!-~]{1,2000}")
 NAMES_FILE: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.EFBIG})
 
@@ -167,6 +171,19 @@ class Guarded:
                 self._died["thumbnail_url"] += 1  # once is enough in the log: it is asked for each image
             else:
                 self._dead("thumbnail_url", error)
+            return ""
+        return address
+
+    async def file_url(self, url: str) -> str:
+        """An https address that ends after a while; empty if the store has none, or if its plugin fails."""
+        if not hasattr(self._store, "file_url"):
+            return ""
+        try:
+            async with asyncio.timeout(SIGNED_S):
+                address = await self._called("file_url", CALL_S, url)
+            if not isinstance(address, str) or (address and not SIGNED_ADDRESS.fullmatch(address)):
+                raise self._dead("file_url", TypeError("it answered with something else than an https address"))
+        except (StoreTrouble, TimeoutError):
             return ""
         return address
 

@@ -327,6 +327,21 @@ class Measures(Protocol):
         """How much is free where the files go. Called every few seconds, so it writes nothing. Raises StoreTrouble."""
 
 
+class Signs(Protocol):
+    """What a store has besides, if it can give people addresses of its files that end after a while.
+
+    Optional: without it, the daemon itself sends a file that only the store has, unless `put` answered with an https
+    address, to which people are sent.
+    """
+
+    async def file_url(self, url: str) -> str:
+        """An https address of a file, for everybody who has it, for a while; empty if there is none.
+
+        `url`: what `put` answered for the file, as for `thumbnail_url` of `Scales`. Asked for one file at a time, when
+        somebody wants it; without an answer within 10 s, the daemon sends the file.
+        """
+
+
 class StoreKind(Protocol):
     """Makes a store of one kind from its section `[stores.NAME]` of the configuration."""
 

@@ -22,7 +22,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -196,13 +195,15 @@ class ObjectStore:
             raise StoreTrouble(LaneFault("unknown", f"The object could not be written to disk: {error}")) from error
 
     async def file_url(self, url: str) -> str:
-        """An address that ends after `url_lifetime_s`, of the object that `put` recorded as `url`."""
+        """An address that ends after `url_lifetime_s`. Servers that people cannot reach by https have none."""
         key = key_of_url(self._options, url)
         if not key or not self._options.url_lifetime_s:
             return ""
-        with suppress(Exception):
-            return await self._bucket.signed_url(key, self._options.url_lifetime_s)
-        return ""
+        try:
+            address = await self._bucket.signed_url(key, self._options.url_lifetime_s)
+        except Exception as error:
+            raise self._calls.trouble(error) from error
+        return address if address.startswith("https://") else ""
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
         """The cursor is the last key. Metadata are not in lists, so only the size of a file is known here."""

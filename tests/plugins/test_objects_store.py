@@ -294,6 +294,24 @@ async def test_a_bucket_that_is_gone_holds_no_empty_answers(place: S3Place) -> N
     assert outcome.code == "configuration"
 
 
+# ---- addresses
+
+
+async def test_an_address_is_signed_for_a_while_and_opens_the_object(place: S3Place, tmp_path: Path) -> None:
+    store = place.store(url_lifetime_s=60, endpoint="https://s3.example")
+    address = await store.file_url(f"s3://{place.bucket}/{KEY}")
+    assert address.startswith(f"https://s3.example/{place.bucket}/{FOLDER}/")
+    assert "X-Amz-Expires=60&" in address
+    assert "hidden-secret" not in address
+    assert await store.file_url("s3://other/a.png") == ""
+
+
+async def test_no_address_is_signed_that_people_cannot_use(place: S3Place) -> None:
+    plain, none = place.store(url_lifetime_s=60), place.store(endpoint="https://s3.example")
+    for store in (plain, none):
+        assert await store.file_url(f"s3://{place.bucket}/{KEY}") == ""
+
+
 # ---- lists
 
 

@@ -29,9 +29,9 @@ from support.documents import ROOT, blocks
 from support.waiting import pause
 
 DOCUMENT = (ROOT / "docs" / "plugins.md").read_text("utf-8")
-STORE, SCALES, MEASURES, PLACE = (body for _, body in blocks(DOCUMENT, "python"))
+STORE, SCALES, MEASURES, SIGNS, PLACE = (body for _, body in blocks(DOCUMENT, "python"))
 GUIDE: dict[str, Any] = {"hashlib": hashlib, "pytest": pytest, "__name__": __name__}
-exec(compile(STORE + SCALES + MEASURES + PLACE, "docs/plugins.md", "exec"), GUIDE)
+exec(compile(STORE + SCALES + MEASURES + SIGNS + PLACE, "docs/plugins.md", "exec"), GUIDE)
 ShelfStore, ShelfPlace, TestShelf = GUIDE["ShelfStore"], GUIDE["ShelfPlace"], GUIDE["TestShelf"]
 
 
@@ -45,6 +45,18 @@ class TestMeasured(StoreContract):
                 return GUIDE["MeasuredStore"]("shelf", {"file": str(self._file)}, self._file.parent)
 
         return MeasuredPlace(tmp_path)
+
+
+class TestLending(StoreContract):
+    """The store that signs, at the same place."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Any:
+        class LendingPlace(ShelfPlace):  # type: ignore[misc, valid-type]
+            def opened(self) -> Any:
+                return GUIDE["LendingStore"]("shelf", {"file": str(self._file)}, self._file.parent)
+
+        return LendingPlace(tmp_path)
 
 
 class TestGallery(StoreContract):

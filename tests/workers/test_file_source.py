@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from comfyledger.core.rows import ImageRow, Upload
@@ -77,6 +78,31 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(file_source.hashlib, "file_digest", digest)
     return names
+
+
+class SigningStore(OneStore):
+    """Signs addresses of what it has, and says with what it was asked."""
+
+    async def file_url(self, url: str) -> str:
+        return f"https://signed.example/{url.removeprefix('s3://')}?signature=1" if url.startswith("s3://") else ""
+
+
+async def test_a_store_that_signs_is_asked_for_an_address(tmp_path: Path, source: FileSource) -> None:
+    def stored(url: str, state: Any = "stored") -> ImageRow:
+        return msgspec.structs.replace(row(), uploads=(Upload("folder", state, url=url),))
+
+    signing = SigningStore().source(tmp_path)
+    assert await signing.address(stored("s3://images/a.mp4")) == "https://signed.example/images/a.mp4?signature=1"
+    assert await signing.address(stored("https://cdn.example/a.mp4")) == "https://cdn.example/a.mp4"
+    assert await signing.address(stored("gs://images/a.mp4")) == ""
+    assert await signing.address(stored("s3://images/a.mp4", "owed")) == ""
+    assert await OneStore().source(tmp_path).address(stored("s3://images/a.mp4")) == "", "it cannot sign"
+    assert await source.address(stored("s3://images/a.mp4")) == "", "there is no such store"
+
+
+async def test_what_the_spool_has_needs_no_address(tmp_path: Path, place: Path) -> None:
+    signed = msgspec.structs.replace(row(), uploads=(Upload("folder", "stored", url="s3://images/a.mp4"),))
+    assert await SigningStore().source(tmp_path).address(signed) == ""
 
 
 def row(body: bytes = BODY) -> ImageRow:

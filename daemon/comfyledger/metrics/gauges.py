@@ -26,6 +26,7 @@ STORE_CALLS: Final = (
     "fetch",
     "page",
     "thumbnail_url",
+    "file_url",
     "space",
     "close",
 )

@@ -330,6 +330,17 @@ class StoreContract(MediaContract):
         assert 0 <= found.free_bytes <= found.total_bytes
         assert found.folder
 
+    async def test_who_signs_gives_addresses_of_its_own_files_alone(self, store: Store, spool: Path) -> None:
+        sign = getattr(store, "file_url", None)
+        if sign is None:
+            pytest.skip("this store signs no addresses")
+        stored = await store.put(deposit(spool, picture(1)))
+        assert isinstance(stored, Stored)
+        address = await sign(stored.url)
+        assert not address or (address.startswith("https://") and address.isascii() and address.isprintable())
+        for url in ("", "nonsense", "https://elsewhere.example/a.png", "file:///etc/passwd"):
+            assert await sign(url) == ""
+
     async def test_ours_is_deleted_and_its_neighbours_stay(self, place: Place, store: Store, spool: Path) -> None:
         given = [deposit(spool, picture(one), f"{FOLDER}/{STEM}{one}", f"B1/{one}") for one in (1, 2, 12)]
         for one in given:

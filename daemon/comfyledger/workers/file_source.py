@@ -113,11 +113,22 @@ class FileSource:
             self._readers -= 1
 
     async def address(self, image: ImageRow) -> str:
-        """Where a store itself serves an image that the spool no longer holds, as an https URL; else empty."""
+        """Where a store itself serves an image that the spool no longer holds, as an https URL; else empty.
+
+        Some addresses are recorded with the image; others are signed by the store now, and end after a while.
+        """
         if await self.is_in_spool(image):
             return ""
-        served = (one.url for one in image.uploads if one.state == "stored" and one.url.startswith("https://"))
-        return next(served, "")
+        stored = [one for one in image.uploads if one.state == "stored"]
+        for upload in stored:
+            if upload.url.startswith("https://"):
+                return upload.url
+        for upload in stored:
+            opened = self._stores.get(upload.store)
+            store = opened.guarded if opened is not None else None
+            if store is not None and (address := await store.file_url(upload.url)):
+                return address
+        return ""
 
     async def is_in_spool(self, image: ImageRow) -> bool:
         """Whether the spool has a file of an image. Its bytes are not looked at."""

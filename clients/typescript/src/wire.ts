@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 a18aa54a0fa96f645f4ce0e6af99b5a1f4fef0ecc998a4f4c2d71e18f526288c
+// Made by generate.py from the JSON Schema of the wire, sha256 2d01db7a6de38b1c84c7e4d3c94f72a451218c6b7ec035c84f1ca176d77d807d
 
 /**
  * What a client sends.
@@ -1492,7 +1492,7 @@ export interface ResumeRequest {
   data?: Resume;
 }
 /**
- * Undoes a pause, or lets a held batch continue. Refused with `nothing_to_do` if the scope is neither paused nor held. A lane in trouble resumes by itself.
+ * Undoes a pause, or lets a held batch continue. Refused with `nothing_to_do` if the scope is neither paused nor held. A lane in trouble resumes by itself when it works; `resume` has it tried now.
  */
 export interface Resume {
   /**
@@ -4940,6 +4940,10 @@ export interface ChangedCount {
   left?: {
     [k: string]: number;
   };
+  /**
+   * For `resume`: the lane does not work, and is tried now instead of later. It goes on if it works.
+   */
+  tried?: boolean;
 }
 export interface RetryResult {
   type: "result";

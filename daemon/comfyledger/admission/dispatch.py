@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
 from typing import Final, get_args
 
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from comfyledger.admission import (
     repeats,
     retries,
     reviews,
+    scopes,
     store_import,
     webhooks,
 )
@@ -29,7 +29,6 @@ from comfyledger.core.commands import (
     CancelBatch,
     Command,
     HoldBatch,
-    PauseLane,
     ReleaseBatch,
     ResumeLane,
     RetryBatch,
@@ -37,11 +36,10 @@ from comfyledger.core.commands import (
     SubmitBatch,
 )
 from comfyledger.core.decide.commands import images_named
-from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Accepted, Changed
 from comfyledger.core.scheduling.fit import ALL_INPUTS, allowed
 from comfyledger.core.scheduling.fit_words import told_where
-from comfyledger.core.values import EVERYTHING, ImageNamed, backend_lane, store_lane, user_lane
+from comfyledger.core.values import ImageNamed
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
 from comfyledger.maintenance import saved_checks
@@ -203,9 +201,9 @@ def _steering(
         case wire.SetPriority(batch_id=batch_id, priority=priority):
             return SetPriority(label, batch_id, wire.PRIORITIES.index(priority))
         case wire.Pause(scope=scope):
-            return _scoped(context, label, scope, pause=True)
+            return scopes.command(context, label, scope, pause=True)
         case wire.Resume(scope=scope):
-            return _scoped(context, label, scope, pause=False)
+            return scopes.command(context, label, scope, pause=False)
         case _:
             raise Refused("unknown_type")
 
@@ -283,46 +281,14 @@ async def _changed(context: Dependencies, command: Command[Changed], path: str) 
     try:
         if isinstance(command, CancelBatch | RetryBatch | SetPriority | HoldBatch | ReleaseBatch):
             await context.check_shown(command.batch_id)
+        if isinstance(command, ResumeLane):
+            return await scopes.resumed(context, command)
         if isinstance(command, RetryBatch):
             command = await retries.completed(context, command)
         changed = await context.engine.command(command)
     except Refused as refusal:
         raise refusal.below("$.data.images" if refusal.code == "unknown_image" else path) from refusal
     return wire.ChangedCount(changed.images, changed.left)
-
-
-def _scoped(context: Dependencies, label: str, scope: str, *, pause: bool) -> Command[Changed]:
-    """The command for a scope: everything, backend:NAME, store:NAME, user:NAME, batch:ID or webhook:NAME."""
-    kind, _, name = scope.partition(":")
-    if kind == "batch" and name:
-        return HoldBatch(label, name) if pause else ReleaseBatch(label, name)
-    if kind == webhooks.SCOPE and (command := webhooks.scoped(context, label, name, pause=pause)) is not None:
-        return command
-    lane = _lane(context, kind, name)
-    if lane is None:
-        backends, stores = ", ".join(context.comfyui), ", ".join(context.stores)
-        hint = f"Use everything, backend:NAME ({backends}), store:NAME ({stores}), user:NAME, batch:ID or webhook:NAME."
-        raise Refused(
-            "unknown_scope", f"There is no {scope[:100]!r} to pause or resume.", hint=hint, path="$.data.scope"
-        )
-    return PauseLane(label, lane) if pause else ResumeLane(label, lane)
-
-
-def _lane(context: Dependencies, kind: str, name: str) -> str | None:
-    if kind == EVERYTHING and not name:
-        return EVERYTHING
-    if kind == "backend" and _known(context, context.comfyui, backend_lane(name), name):
-        return backend_lane(name)
-    if kind == "store" and _known(context, context.stores, store_lane(name), name):
-        return store_lane(name)
-    if kind == "user" and name:
-        return user_lane(fold(name))
-    return None
-
-
-def _known(context: Dependencies, configured: Container[str], lane: str, name: str) -> bool:
-    """A paused lane can be resumed even if it is no longer configured."""
-    return name in configured or context.view.is_paused(lane)
 
 
 async def _get_batch(context: Dependencies, batch_id: str) -> wire.BatchInfo:

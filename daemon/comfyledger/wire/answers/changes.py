@@ -25,6 +25,13 @@ class ChangedCount(Answer, frozen=True):
     left: Annotated[
         dict[str, int], Meta(description="How many images were left unchanged, by state.", examples=[{"stored": 1}])
     ] = {}
+    tried: Annotated[
+        bool,
+        Meta(
+            description="For `resume`: the lane does not work, and is tried now instead of later. It goes on if it "
+            "works."
+        ),
+    ] = False
 
 
 class Moved(Answer, frozen=True):

@@ -180,7 +180,7 @@ class Pause(Message, frozen=True):
 
 class Resume(Message, frozen=True):
     """Undoes a pause, or lets a held batch continue. Refused with `nothing_to_do` if the scope is neither paused nor
-    held. A lane in trouble resumes by itself."""
+    held. A lane in trouble resumes by itself when it works; `resume` has it tried now."""
 
     scope: Annotated[
         Scope,

@@ -27,7 +27,7 @@ async def test_a_paused_store_is_resumed_from_here(house: House, page: Page) -> 
         await app.ask("pause", scope="store:folder")
         asked = await app.submit("r1", quantity=2)
         await pages.sign_in(page, house.daemon.url, house.daemon.token, "care")
-        await page.get_by_role("button", name="Resume: store:folder").click()
+        await page.get_by_role("button", name="Resume: Store folder").click()
         await app.settled(asked["batch_id"])
     await expect(page.get_by_role("heading", name="Paused or in trouble")).to_have_count(0)
     assert len(house.stored()) == 2
@@ -51,10 +51,10 @@ async def test_checks_are_shown_with_their_age_and_the_last_day_as_chart_and_tab
         await app.settled((await app.submit("r1", images=coloured(3)))["batch_id"])
     await said(house, "audit", "--config", str(house.folder / "config.toml"))
     await pages.sign_in(page, house.daemon.url, house.daemon.token, "care")
-    audit = page.get_by_role("article", name="audit")
+    audit = page.get_by_role("article", name="Audit", exact=True)
     await expect(audit).to_contain_text("all is well")
     await expect(audit.get_by_role("time")).to_be_visible()
-    await expect(page.get_by_role("article", name="doctor")).to_contain_text("never on this machine")
+    await expect(page.get_by_role("article", name="Doctor", exact=True)).to_contain_text("never on this machine")
     await page.get_by_text("As a table").click()
     row = page.get_by_role("row").nth(1)
     assert [await row.get_by_role("cell").nth(place).inner_text() for place in range(3)] == ["3", "3", "3"]

@@ -124,6 +124,7 @@ export const now = {
     retried: (n: number) => `${n === 1 ? "1 image is" : `${n} images are`} tried again.`,
     prioritized: (priority: string) => `The priority is ${priority} now.`,
     moved: (name: string) => `The prompts of ${name} go to other ComfyUIs.`,
+    tried: (name: string) => `${name} is tried now. It goes on if it works.`,
   },
   ask: {
     cancelTitle: (what: string) => `Cancel ${what}?`,
@@ -146,7 +147,7 @@ export const now = {
   theBatch: "The batch",
   backends: "ComfyUIs",
   noBackends: "No ComfyUI is configured.",
-  states: { connected: "connected", away: "away", draining: "draining", paused: "paused" } as Record<string, string>,
+  states: { connected: "connected", away: "away", draining: "finishing", paused: "paused" } as Record<string, string>,
   backendWork: {
     running: "Running",
     waiting: "Queued",
@@ -157,22 +158,43 @@ export const now = {
   places: (used: number, places: number) => `${used} of ${places}`,
   warm: "Loaded",
   notWarm: "nothing yet",
-  drain: "Drain",
-  drainHint: "It gets no new prompt, and finishes what it has",
+  stateHints: {
+    draining: "Somebody paused it. It finishes what it has and gets nothing new.",
+    paused: "Somebody paused it. It gets nothing new.",
+  } as Record<string, string>,
+  drainHint: "It finishes what it has, and gets nothing new",
+  drained: (name: string) => `${name} gets nothing new, and finishes what it has.`,
+  tryNow: "Try now",
   move: "Move prompts",
   stores: "Stores",
   noStores: "No store is configured.",
   storeFine: "takes uploads",
   storePaused: "paused",
   storeTrouble: "in trouble",
-  uploads: (n: number) => (n === 1 ? "1 upload is open" : `${n} uploads are open`),
+  uploads: (n: number) => (n === 1 ? "1 file is still to be uploaded." : `${n} files are still to be uploaded.`),
+  parked: "Parked: no store has taken it, or somebody must choose. What was rendered is kept.",
+  parkedLink: "See what helps",
   waiting: "Waiting for numbers",
   waitingText: (n: number) => (n === 1 ? "1 request waits" : `${n} requests wait`),
   lanes: "Paused as well",
   users: (name: string) => `User ${name}`,
-  room: "Room",
+  lanesOfDisks: { spool: "Files of ComfyUI", inputs: "Input files" } as Record<string, string>,
+  disks: "Disks",
+  disk: "Disk",
   roomFine: "The disks have room.",
-  inputs: (used: string, quota: string) => `Input files take ${used} of ${quota}.`,
+  uses: {
+    ledger: () => "log",
+    spool: () => "rendered files",
+    inputs: () => "input files",
+    store: (name: string) => `store ${name}`,
+  },
+  used: (used: string) => `${used} used`,
+  free: (free: string, all: string) => `${free} free of ${all}.`,
+  least: (least: string) => `Nothing new is taken below ${least}.`,
+  noLeast: "Uploads pause when it is full.",
+  unread: "How much is free cannot be read now.",
+  folders: (n: number) => (n === 1 ? "Its folder" : `Its ${n} folders`),
+  inputs: (used: string, quota: string) => `Input files take ${used} of the ${quota} that they may.`,
 } as const;
 
 export const gallery = {
@@ -375,9 +397,16 @@ export const compare = {
   picturesOnly: "The slider needs two pictures.",
 } as const;
 
-/** What the daemon advises, as buttons. */
 /** `backend:main` → "ComfyUI main". */
 const spoken = (scope: string) => scope.replace(/^backend:/, "ComfyUI ").replace(":", " ");
+
+/** A lane as a heading: `store/folder` → "Store folder". */
+export function laneName(lane: string): string {
+  const words = spoken(now.lanesOfDisks[lane] ?? lane.replace("/", ":"));
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** What the daemon advises, as buttons. */
 
 export const remedies = {
   resume: (scope: string) => `Resume ${spoken(scope)}`,
@@ -385,10 +414,27 @@ export const remedies = {
   retryAll: "Retry",
   retryImage: "Retry this image",
   retried: (n: number) => `${n === 1 ? "1 image is" : `${n} images are`} tried again.`,
-  take: "Use the first files",
-  taken: "The first files are used.",
-  takeTitle: "Use the first files?",
-  takeText: "More files came than images were asked for. The first ones get the numbers; the others are dropped.",
+  takeWhy: "More files came than images were asked for.",
+  takes: {
+    first: {
+      button: "Use the first files",
+      told: "The first files are used.",
+      title: "Use the first files?",
+      what: "The first ones get the numbers. The others are dropped.",
+    },
+    last: {
+      button: "Use the last files",
+      told: "The last files are used.",
+      title: "Use the last files?",
+      what: "The last ones get the numbers. The others are dropped.",
+    },
+    all: {
+      button: "Use all files",
+      told: "All files are used.",
+      title: "Use all files?",
+      what: "The first ones get the numbers that were asked for. Each of the others becomes an image with a new number.",
+    },
+  },
   cancel: "Give up what is not rendered",
   cancelTitle: "Give up what is not rendered?",
   cancelText: "Images of this batch that are not rendered yet will not be made. Their numbers stay used.",
@@ -500,8 +546,8 @@ export const story = {
     series_raised: ({ next }) => `The series was raised; its next number is ${next}`,
     ledger_restored: () => "The ledger was restored from a backup",
     lane_paused: ({ lane, code, cause }) =>
-      cause === "person" ? `${lane.replace("/", " ")} was paused` : `${lane.replace("/", " ")} stopped (${code})`,
-    lane_resumed: ({ lane }) => `${lane.replace("/", " ")} works again`,
+      cause === "person" ? `${laneName(lane)} was paused` : `${laneName(lane)} stopped (${code})`,
+    lane_resumed: ({ lane }) => `${laneName(lane)} works again`,
   } as Record<string, (data: any) => string>,
 } as const;
 
@@ -523,7 +569,7 @@ export const make = {
   character: "Character",
   characterHint: "Choose one, or write any name.",
   premade: "An existing character",
-  premadeHint: "Chooses the folder: existing characters and those that users create lie apart.",
+  premadeHint: "Characters that exist already and characters that users create have separate folders.",
   defaults: "Use the defaults of this character",
   defaultsOf: (workflow: string) => `Its workflow is ${workflow}.`,
   lacks: (backend: string, sentence: string) => `${backend}: ${sentence}`,
@@ -641,6 +687,10 @@ export const care = {
   nothing: "Nothing is parked, and nothing has failed",
   nothingText: "Images that wait for a person appear here.",
   states: { parked: "parked", failed: "failed" },
+  explained: {
+    parked: "Parked: the file is safe here, but a store does not take it, or somebody must choose among several.",
+    failed: "Failed: nothing was made, or the file is of no use. The number stays used, and a retry keeps it.",
+  },
   counted: (state: string, n: number) => `${n} ${state}`,
   others: (n: number) => `and ${n} more`,
   reasons: {
@@ -664,8 +714,9 @@ export const care = {
   paused: "paused",
   triesAgain: "It is tried again by itself, and goes on when it works.",
   checks: "Checks",
+  kinds: { audit: "Audit", doctor: "Doctor" },
   about: {
-    audit: "Compares log, tables, files and stores. Last run:",
+    audit: "Compares the log with tables, files and stores. Last run:",
     doctor: "Checks configuration, disks, ComfyUI and stores. Last run:",
   },
   never: "never on this machine",
@@ -674,6 +725,7 @@ export const care = {
   levels: { ok: "Fine:", warning: "Warning:", failure: "Failure:" },
   fix: "Fix:",
   runAgain: "Run it again:",
+  runFirst: "Run it on the daemon's machine:",
   webhooks: "Webhooks",
   noWebhooks: "No events are delivered to other programs.",
   webhookStates: {

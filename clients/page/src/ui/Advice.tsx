@@ -1,12 +1,20 @@
 import { useAction } from "./actions";
 import { Button } from "./Button";
 import { Copy } from "./Copy";
-import { remedyOf, type Remedy } from "./remedies";
+import { remediesOf, type Remedy } from "./remedies";
 
-/** The command that helps: as a button where the page can do it, otherwise to be copied. */
+/** The command that helps: as buttons where the page can do it, otherwise to be copied. */
 export function Advice({ command, onDone }: { command: string; onDone?: () => void }) {
-  const remedy = remedyOf(command);
-  if (remedy) return <RemedyButton key={command} remedy={remedy} onDone={onDone} />;
+  const remedies = remediesOf(command);
+  if (remedies.length > 0) {
+    return (
+      <span class="row">
+        {remedies.map((remedy, place) => (
+          <RemedyButton key={`${command} ${remedy.text}`} remedy={remedy} isMain={place === 0} onDone={onDone} />
+        ))}
+      </span>
+    );
+  }
   return (
     <span class="row">
       <code>{command}</code>
@@ -15,13 +23,19 @@ export function Advice({ command, onDone }: { command: string; onDone?: () => vo
   );
 }
 
-function RemedyButton({ remedy, onDone }: { remedy: Remedy; onDone?: () => void }) {
+interface RemedyProps {
+  remedy: Remedy;
+  isMain: boolean;
+  onDone?: () => void;
+}
+
+function RemedyButton({ remedy, isMain, onDone }: RemedyProps) {
   const { run, pending } = useAction(remedy.act, { question: remedy.question });
   const act = async () => {
     if (await run()) onDone?.();
   };
   return (
-    <Button kind="main" onClick={() => void act()} pending={pending.value}>
+    <Button kind={isMain ? "main" : "plain"} onClick={() => void act()} pending={pending.value}>
       {remedy.text}
     </Button>
   );

@@ -18,40 +18,43 @@ export interface Remedy {
 interface Known {
   words: RegExp;
   right: Right;
-  remedy: (found: readonly string[]) => Remedy;
+  remedies: (found: readonly string[]) => readonly Remedy[];
 }
+
+const TAKES = ["first", "last", "all"] as const;
+type Take = (typeof TAKES)[number];
 
 /** The commands that `explain` gives (queries/reasons.py and its neighbours). */
 const KNOWN: readonly Known[] = [
-  { words: /^resume (\S+:.+|everything)$/, right: "operate", remedy: ([, scope = ""]) => resuming(scope) },
-  { words: /^webhook resume (\S+)$/, right: "operate", remedy: ([, name = ""]) => resuming(`webhook:${name}`) },
+  { words: /^resume (\S+:.+|everything)$/, right: "operate", remedies: ([, scope = ""]) => [resuming(scope)] },
+  { words: /^webhook resume (\S+)$/, right: "operate", remedies: ([, name = ""]) => [resuming(`webhook:${name}`)] },
   {
     words: /^retry (\S+)(?: --image (\d+))?$/,
     right: "submit_configured",
-    remedy: ([, batch_id = "", index]) => retrying(batch_id, index === undefined ? [] : [Number(index)]),
+    remedies: ([, batch_id = "", index]) => [retrying(batch_id, index === undefined ? [] : [Number(index)])],
   },
   {
     words: /^retry (\S+) --take first$/,
     right: "submit_configured",
-    remedy: ([, batch_id = ""]) => takingFirst(batch_id),
+    remedies: ([, batch_id = ""]) => TAKES.map((take) => taking(batch_id, take)),
   },
-  { words: /^cancel (\S+)$/, right: "submit_configured", remedy: ([, batch_id = ""]) => cancelling(batch_id) },
-  { words: /^move (backend:\S+)$/, right: "operate", remedy: ([, scope = ""]) => moving(scope) },
+  { words: /^cancel (\S+)$/, right: "submit_configured", remedies: ([, batch_id = ""]) => [cancelling(batch_id)] },
+  { words: /^move (backend:\S+)$/, right: "operate", remedies: ([, scope = ""]) => [moving(scope)] },
   {
     words: /^recover --batch (\S+) --code collision --new-number$/,
     right: "operate",
-    remedy: ([, batch_id = ""]) => renumbering(batch_id),
+    remedies: ([, batch_id = ""]) => [renumbering(batch_id)],
   },
 ];
 
-/** What the page can do instead of a command; undefined if it cannot, or if the session may not. */
-export function remedyOf(command: string): Remedy | undefined {
+/** What the page can do instead of a command, the likeliest first; nothing if it cannot, or if the session may not. */
+export function remediesOf(command: string): readonly Remedy[] {
   const words = unquoted(command.replace(/^comfyledger /, ""));
-  for (const { words: pattern, right, remedy } of KNOWN) {
+  for (const { words: pattern, right, remedies } of KNOWN) {
     const found = pattern.exec(words);
-    if (found) return may(right) ? remedy(found) : undefined;
+    if (found) return may(right) ? remedies(found) : [];
   }
-  return undefined;
+  return [];
 }
 
 /** Without the quotes that a shell needs around names with spaces. */
@@ -85,14 +88,17 @@ function retrying(batch_id: string, images: number[]): Remedy {
   };
 }
 
-function takingFirst(batch_id: string): Remedy {
+/** The command names the first choice; a person may make each of them. */
+function taking(batch_id: string, take: Take): Remedy {
+  const { button, told, title, what } = texts.takes[take];
   return {
-    text: texts.take,
+    text: button,
     act: async () => {
-      await ask("retry", { batch_id, take: "first" });
-      return { text: texts.taken };
+      await ask("retry", { batch_id, take });
+      refreshBatches();
+      return { text: told };
     },
-    question: () => ({ title: texts.takeTitle, consequences: [texts.takeText], confirm: texts.take }),
+    question: () => ({ title, consequences: [texts.takeWhy, what, texts.forGood], confirm: button }),
   };
 }
 

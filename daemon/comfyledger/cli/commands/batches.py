@@ -169,8 +169,8 @@ async def pause(client: Client, scope: str, as_json: bool) -> int:
 @json_option
 @asks_daemon
 async def resume(client: Client, scope: str, as_json: bool) -> int:
-    """Undo a pause, let a held batch continue, or have a store or ComfyUI that does not work tried now. SCOPE is that
-    of `pause`.
+    """Undo a pause, or let a held batch continue. SCOPE is that of `pause`. A store or ComfyUI that does not work is
+    tried now.
     """
     changed = await client.resume(await _whole(client, scope))
     said = f"{scope} does not work and is tried now. It goes on if it works." if changed.tried else f"Resumed: {scope}."

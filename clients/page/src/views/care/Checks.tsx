@@ -4,6 +4,7 @@ import { ask } from "../../live";
 import { care as texts } from "../../texts";
 import { Copy } from "../../ui/Copy";
 import { Problem } from "../../ui/Problem";
+import { Spinner } from "../../ui/Spinner";
 import { Time } from "../../ui/Time";
 import { Words } from "../../ui/Words";
 import { useAnswer } from "./answered";
@@ -17,7 +18,7 @@ export function Checks() {
   return (
     <section class="stack" aria-labelledby="checks">
       <h2 id="checks">{texts.checks}</h2>
-      {problem !== undefined && <Problem error={problem} />}
+      {value === undefined && (problem === undefined ? <Spinner told /> : <Problem error={problem} />)}
       {value &&
         (["audit", "doctor"] as const).map((kind) => (
           <CheckCard key={kind} kind={kind} check={value.checks.find((one) => one.kind === kind)} />
@@ -30,9 +31,9 @@ function CheckCard({ kind, check }: { kind: "audit" | "doctor"; check: Check | u
   const command = check?.command ?? COMMANDS[kind];
   const findings = (check?.findings ?? []).filter(({ level }) => level !== "ok");
   return (
-    <article class="card lane" aria-label={kind}>
+    <article class="card lane" aria-label={texts.kinds[kind]}>
       <header class="batch-head">
-        <h3>{kind}</h3>
+        <h3>{texts.kinds[kind]}</h3>
         {check && <span class={`tag ${check.ok ? "tag-good" : "tag-bad"}`}>{check.ok ? texts.whole : texts.broken}</span>}
       </header>
       <p class="small muted">
@@ -51,7 +52,7 @@ function CheckCard({ kind, check }: { kind: "audit" | "doctor"; check: Check | u
         </div>
       ))}
       <p class="row small">
-        {texts.runAgain} <code>{command}</code>
+        {check ? texts.runAgain : texts.runFirst} <code>{command}</code>
         <Copy text={command} />
       </p>
     </article>

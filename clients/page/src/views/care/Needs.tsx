@@ -43,6 +43,8 @@ export function Needs() {
       <h2 id="needs">{texts.needs}</h2>
       {value === undefined && (problem === undefined ? <Spinner told /> : <Problem error={problem} />)}
       {value?.length === 0 && <Empty title={texts.nothing}>{texts.nothingText}</Empty>}
+      {value?.some(({ state }) => state === "parked") && <p class="small muted">{texts.explained.parked}</p>}
+      {value?.some(({ state }) => state === "failed") && <p class="small muted">{texts.explained.failed}</p>}
       {value?.map((group) => (
         <GroupCard key={`${group.state} ${group.code}`} group={group} onDone={again} />
       ))}

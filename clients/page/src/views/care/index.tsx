@@ -16,10 +16,10 @@ export function CareView() {
         <div class="stack">
           <Needs />
           <Stopped />
+          {seesAll && <Checks />}
         </div>
         <div class="stack">
           <LastDay />
-          {seesAll && <Checks />}
           {seesAll && <Webhooks />}
         </div>
       </div>

@@ -4,7 +4,9 @@ import { now as texts } from "../../texts";
 import { useAction } from "../../ui/actions";
 import { Button } from "../../ui/Button";
 import { Words } from "../../ui/Words";
+import { isTriable, laneOf } from "./lanes";
 import { PauseButton } from "./PauseButton";
+import { TryButton } from "./TryButton";
 
 type Backend = Info["backends"][number];
 
@@ -38,14 +40,16 @@ function BackendCard({ backend }: { backend: Backend }) {
           <Words text={problem} />
         </p>
       )}
+      {texts.stateHints[state] && <p class="small muted">{texts.stateHints[state]}</p>}
       {work && <Work backend={backend} />}
       <span class="batch-actions">
+        {isTriable(laneOf("backend", name)) && <TryButton scope={`backend:${name}`} name={name} />}
         <PauseButton
           scope={`backend:${name}`}
           name={name}
           isPaused={state === "draining" || state === "paused"}
-          pause={texts.drain}
           title={texts.drainHint}
+          told={texts.drained}
         />
         {work && state !== "connected" && <Move name={name} prompts={(work.running ?? 0) + (work.waiting ?? 0)} />}
       </span>

@@ -32,6 +32,11 @@ export function BatchCard({ batch }: { batch: Batch }) {
       <p class="small">
         {parts.filter(({ value }) => value > 0).map(({ text }) => text).join(" · ")}
       </p>
+      {batch.parked > 0 && (
+        <p class="small muted">
+          {texts.parked} <a href={href("care")}>{texts.parkedLink}</a>
+        </p>
+      )}
       {batch.held && <Held batch={batch} />}
       {isOpen && <Runs batchId={batch.batch_id} />}
       <footer class="batch-foot">

@@ -1,12 +1,13 @@
 // What else stands in the way: paused users and disks, requests that wait for a store's numbers, and room.
 import { info, type Info } from "../../live";
-import { now as texts } from "../../texts";
+import { laneName, now as texts } from "../../texts";
 import { Time } from "../../ui/Time";
 import { Words } from "../../ui/Words";
+import { Disks } from "./Disks";
+import type { Lane } from "./lanes";
+import { LaneText } from "./LaneText";
 import { PauseButton } from "./PauseButton";
-import { LaneText } from "./Stores";
 
-type Lane = Info["lanes"][number];
 type Waiting = Info["waiting"][number];
 
 export function Others() {
@@ -16,7 +17,7 @@ export function Others() {
     <>
       {waiting.length > 0 && <WaitingSeries waiting={waiting} />}
       {others.length > 0 && <OtherLanes lanes={others} />}
-      <Room />
+      <Disks />
     </>
   );
 }
@@ -53,7 +54,7 @@ function OtherLanes({ lanes }: { lanes: readonly Lane[] }) {
 
 function OtherLane({ lane }: { lane: Lane }) {
   const user = lane.lane.startsWith("user/") ? lane.lane.slice("user/".length) : undefined;
-  const name = user === undefined ? lane.lane : texts.users(user);
+  const name = laneName(lane.lane);
   return (
     <article class="card lane" aria-label={name}>
       <h3>{name}</h3>
@@ -65,26 +66,4 @@ function OtherLane({ lane }: { lane: Lane }) {
       )}
     </article>
   );
-}
-
-function Room() {
-  const { storage_text, inputs } = info.value ?? {};
-  return (
-    <section class="stack" aria-labelledby="room">
-      <h2 id="room">{texts.room}</h2>
-      <div class="card small">
-        <p>
-          <Words text={storage_text || texts.roomFine} />
-        </p>
-        {inputs && <p class="muted">{texts.inputs(size(inputs.size_bytes), size(inputs.quota_bytes))}</p>}
-      </div>
-    </section>
-  );
-}
-
-/** 1,234,567 → "1.2 MB". */
-function size(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const step = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 1_000 ** step).toLocaleString(undefined, { maximumFractionDigits: 1 })} ${units[step]}`;
 }

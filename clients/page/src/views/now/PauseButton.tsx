@@ -13,17 +13,20 @@ export interface PauseButtonProps {
   pause?: string;
   resume?: string;
   title?: string;
+  /** What is said once it is paused. */
+  told?: (name: string) => string;
   question?: ActionOptions<[]>["question"];
 }
 
 /** Pauses, or resumes what is paused. Not there without the right to operate. */
-export function PauseButton({ scope, name, isPaused, question, ...words }: PauseButtonProps) {
-  const pausing = useAction(() => pauseScope(scope, name), { question });
+export function PauseButton({ scope, name, isPaused, question, told, ...words }: PauseButtonProps) {
+  const pausing = useAction(() => pauseScope(scope, name, told), { question });
   const resuming = useAction(() => resumeScope(scope, name));
   if (!may("operate")) return null;
   const { run, pending } = isPaused ? resuming : pausing;
   const text = isPaused ? (words.resume ?? texts.resume) : (words.pause ?? texts.pause);
-  const label = text.toLowerCase().includes(name.toLowerCase()) ? text : `${text}: ${name}`;
+  const isNamed = ` ${text} `.toLowerCase().includes(` ${name.toLowerCase()} `);
+  const label = isNamed ? text : `${text}: ${name}`;
   return (
     <Button
       icon={isPaused ? "play" : "pause"}

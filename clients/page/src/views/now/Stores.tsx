@@ -1,22 +1,23 @@
 import { info, type Info } from "../../live";
 import { now as texts } from "../../texts";
-import { Time } from "../../ui/Time";
 import { Words } from "../../ui/Words";
+import { isTriable, laneOf, type Lane } from "./lanes";
+import { LaneText } from "./LaneText";
 import { PauseButton } from "./PauseButton";
+import { TryButton } from "./TryButton";
 
 type Store = Info["stores"][number];
-type Lane = Info["lanes"][number];
 
 /** The stores, and what their lanes say. */
 export function Stores() {
-  const { stores, lanes = [], open } = info.value ?? {};
+  const { stores, open } = info.value ?? {};
   if (stores === undefined) return null;
   return (
     <section class="stack" aria-labelledby="stores">
       <h2 id="stores">{texts.stores}</h2>
       {stores.length === 0 && <p class="muted">{texts.noStores}</p>}
       {stores.map((store) => (
-        <StoreCard key={store.name} store={store} lane={lanes.find(({ lane }) => lane === `store/${store.name}`)} />
+        <StoreCard key={store.name} store={store} lane={laneOf("store", store.name)} />
       ))}
       <p class="small muted">{texts.uploads(open?.["uploads"] ?? 0)}</p>
     </section>
@@ -34,7 +35,7 @@ function StoreCard({ store, lane }: { store: Store; lane: Lane | undefined }) {
       <header class="batch-head">
         <h3>{name}</h3>
         <span class="row small muted">
-          {kind}
+          {kind !== name && kind}
           <span class={`tag ${tag}`}>{state}</span>
         </span>
       </header>
@@ -45,23 +46,9 @@ function StoreCard({ store, lane }: { store: Store; lane: Lane | undefined }) {
       )}
       {lane && <LaneText lane={lane} />}
       <span class="batch-actions">
-        <PauseButton scope={`store:${name}`} name={name} isPaused={isPaused || lane !== undefined} />
+        {isTriable(lane) && <TryButton scope={`store:${name}`} name={name} />}
+        <PauseButton scope={`store:${name}`} name={name} isPaused={isPaused} />
       </span>
     </article>
-  );
-}
-
-/** Why a lane is paused, and since when. */
-export function LaneText({ lane }: { lane: Lane }) {
-  const why = lane.text || lane.code || texts.held["person"];
-  return (
-    <p class="note">
-      <Words text={why ?? ""} />{" "}
-      {lane.since_ms ? (
-        <span class="muted">
-          {texts.since} <Time atMs={lane.since_ms} />
-        </span>
-      ) : null}
-    </p>
   );
 }

@@ -7,10 +7,10 @@ import type { Done } from "../../ui/actions";
 /** `everything`, `backend:NAME`, `store:NAME`, `user:NAME` or `batch:ID`. */
 export type Scope = string;
 
-/** `name` is what the person calls it. */
-export async function pauseScope(scope: Scope, name: string): Promise<Done> {
+/** `name` is what the person calls it; `told` is said once it is paused. */
+export async function pauseScope(scope: Scope, name: string, told = texts.done.paused): Promise<Done> {
   await change("pause", scope);
-  return { text: texts.done.paused(name), undo: () => change("resume", scope) };
+  return { text: told(name), undo: () => change("resume", scope) };
 }
 
 export async function resumeScope(scope: Scope, name: string): Promise<Done> {

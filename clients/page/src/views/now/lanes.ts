@@ -1,0 +1,19 @@
+// Lanes: what pauses and goes on as a whole. The daemon names them `store/NAME`; a scope of pause and resume is
+// `store:NAME`.
+import { info, type Info } from "../../live";
+
+export type Lane = Info["lanes"][number];
+
+export function laneOf(kind: "store" | "backend", name: string): Lane | undefined {
+  return info.value?.lanes.find(({ lane }) => lane === `${kind}/${name}`);
+}
+
+/** The scope of a lane; undefined for the disks' lanes, which nobody pauses and which look each second. */
+export function scopeOf({ lane }: Lane): string | undefined {
+  return lane === "spool" || lane === "inputs" ? undefined : lane.replace("/", ":");
+}
+
+/** Whether a person can have it tried now: it does not work, and nobody has paused it. */
+export function isTriable(lane: Lane | undefined): boolean {
+  return lane !== undefined && Boolean(lane.code) && !lane.paused && /^(store|backend)\//.test(lane.lane);
+}

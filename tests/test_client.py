@@ -21,7 +21,7 @@ from comfyledger.client import Client, batch_states, finding, link
 from comfyledger.client.finding import find_daemon, find_state_dir, read_url
 from comfyledger.errors import Refused
 from support.answering_server import BATCH, AnsweringServer, accepted, batch_info, tell
-from support.waiting import until
+from support.waiting import DEADLINE_S, pass_time, until
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ async def test_a_wrong_token_names_the_file_of_the_right_one(door: AnsweringServ
 
 async def test_who_waits_is_let_in_when_the_daemon_comes(tmp_path: Path) -> None:
     door = AnsweringServer(tmp_path / "its.sock")
-    entering = asyncio.create_task(Client(state_dir=tmp_path, wait=True, timeout_s=5).__aenter__())
+    entering = asyncio.create_task(Client(state_dir=tmp_path, wait=True).__aenter__())
     await door.start()
     tell(tmp_path, door)
     client = await entering
@@ -271,7 +271,7 @@ async def test_nothing_is_sent_to_a_socket_of_another_user_in_a_shared_folder(tm
         planted.setblocking(False)
         (tmp_path / "door.json").write_text(json.dumps({"url": "", "socket": planted.getsockname()}))
         with pytest.raises(Refused, match="not the daemon"):
-            await Client(state_dir=tmp_path, timeout_s=5).__aenter__()
+            await Client(state_dir=tmp_path).__aenter__()
         connection, _ = planted.accept()
         assert connection.recv(1_000) == b""
         connection.close()
@@ -352,16 +352,19 @@ async def test_answers_find_their_requests_in_any_order(door: AnsweringServer, s
 
 async def test_no_answer_in_time_is_a_refusal(door: AnsweringServer, state: Path) -> None:
     door.silent = {"submit_batch"}
-    async with Client(state_dir=state, timeout_s=0.05) as client:
+    async with Client(state_dir=state, timeout_s=60.0) as client:
+        asking = asyncio.create_task(submit(client))
+        await until(lambda: door.requests("submit_batch"), "it is asked")
+        pass_time(61.0)
         with pytest.raises(Refused) as caught:
-            await submit(client)
+            await asking
     assert caught.value.code == "timeout"
 
 
 async def test_a_waiting_request_may_take_longer_and_says_why(door: AnsweringServer, state: Path) -> None:
     heard: list[str] = []
     door.silent = {"submit_batch"}
-    async with Client(state_dir=state, timeout_s=0.2, on_waiting=lambda why: heard.append(why.message)) as client:
+    async with Client(state_dir=state, timeout_s=60.0, on_waiting=lambda why: heard.append(why.message)) as client:
         asking = asyncio.create_task(submit(client))
         await until(lambda: bool(door.requests("submit_batch")))
         number = door.asked[-1]["id"]
@@ -370,7 +373,7 @@ async def test_a_waiting_request_may_take_longer_and_says_why(door: AnsweringSer
         await until(lambda: heard == ["Store asleep."])
         limit = client._link._pending[number].limit
         assert limit is not None
-        assert (limit.when() or 0) > asyncio.get_running_loop().time() + 60
+        assert (limit.when() or 0) > asyncio.get_running_loop().time() + 60.0, "longer than it waits for others"
         await connection.send(wire.frame("result", accepted({}), number).decode())
         assert (await asking).batch_id == BATCH
 
@@ -433,10 +436,14 @@ async def test_a_daemon_that_comes_back_elsewhere_with_another_token_is_found(
 
 
 async def test_a_daemon_that_stays_away_is_not_running(door: AnsweringServer, state: Path) -> None:
-    async with Client(state_dir=state, timeout_s=0.1) as client:
+    async with Client(state_dir=state, timeout_s=60.0) as client:
         await door.stop()
+        await until(lambda: client._link._outbox is None, "it has no connection")
+        asking = asyncio.create_task(submit(client))
+        await asyncio.sleep(0)
+        pass_time(61.0)
         with pytest.raises(Refused) as caught:
-            await submit(client)
+            await asking
     assert caught.value.code == "not_running"
 
 
@@ -480,7 +487,7 @@ async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(
     door: AnsweringServer, state: Path, size: int
 ) -> None:
     """Whether the daemon answers it without having read its id, or closes the connection."""
-    async with Client(state_dir=state, timeout_s=5) as client:
+    async with Client(state_dir=state) as client:
         with pytest.raises(Refused) as caught:
             await client.get_batch("x" * size)
         assert caught.value.code == "frame_too_large"
@@ -505,7 +512,7 @@ async def test_an_answer_that_cannot_be_read_is_said_and_ends_nothing_else(door:
 
 
 async def take(events: Any, count: int) -> list[int]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         return [(await anext(events)).position for _ in range(count)]
 
 
@@ -711,7 +718,7 @@ async def test_a_client_of_another_loop_says_so_at_once(door: AnsweringServer, s
 
 
 async def test_a_client_whose_loop_has_ended_may_be_opened_in_another(door: AnsweringServer, state: Path) -> None:
-    client = Client(state_dir=state, timeout_s=5)
+    client = Client(state_dir=state)
     await asyncio.to_thread(asyncio.run, client.open())
     await client.close()
     await client.open()

@@ -20,7 +20,7 @@ from comfyledger.client.downloading import Downloader
 from comfyledger.client.finding import find_daemon
 from comfyledger.errors import Refused
 from support.door import door, open_door
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 __all__ = ["door", "open_door"]
 
@@ -281,7 +281,7 @@ async def test_who_stops_while_the_file_is_made_leaves_nothing(
 
     def slowly(*given: Any) -> Any:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(DEADLINE_S)
         return open(*given)
 
     monkeypatch.setattr(downloading, "open", slowly, raising=False)

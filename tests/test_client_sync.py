@@ -22,7 +22,7 @@ from comfyledger.client import batch_states
 from comfyledger.client.sync import SyncClient
 from comfyledger.errors import Refused
 from support.answering_server import BATCH, AnsweringServer, batch_info, tell
-from support.waiting import until_without_a_loop
+from support.waiting import DEADLINE_S, until_without_a_loop
 
 
 class Served:
@@ -46,7 +46,7 @@ class Served:
     def stop(self) -> None:
         self.run(self.door.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(20)
+        self._thread.join(DEADLINE_S)
         self._loop.close()
 
     def unsubscribed(self) -> bool:
@@ -275,7 +275,7 @@ def test_an_interrupt_ends_a_script_that_waits(served: Served, what: str) -> Non
         assert script.stdout is not None
         assert script.stdout.readline() == "read\n"
     script.send_signal(signal.SIGINT)
-    _, said = script.communicate(timeout=40)
+    _, said = script.communicate(timeout=DEADLINE_S)
     assert script.returncode == -signal.SIGINT
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert "Error" not in said
@@ -285,7 +285,7 @@ def test_an_interrupt_ends_a_script_that_waits(served: Served, what: str) -> Non
 def test_a_script_that_forgets_to_close_ends_in_silence(served: Served) -> None:
     served.happen("a", "b")
     script = begin("client = SyncClient().open()\nevents = client.subscribe()\nprint(next(events).kind)\n")
-    assert script.communicate(timeout=40) == ("a\n", "")
+    assert script.communicate(timeout=DEADLINE_S) == ("a\n", "")
     assert script.returncode == 0
 
 
@@ -309,7 +309,7 @@ with SyncClient() as client:
 """
     served.happen("a", "b")
     script = begin(body)
-    said, trouble = script.communicate(timeout=40)
+    said, trouble = script.communicate(timeout=DEADLINE_S)
     refused = "not_running The client was opened in another process.\n"
     assert (said, trouble) == (f"{refused * 2}settled\nparent settled b\n", "")
     assert script.returncode == 0

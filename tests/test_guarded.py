@@ -28,7 +28,7 @@ from comfyledger.plugin_api import (
     Stored,
     StoreTrouble,
 )
-from support.waiting import pause
+from support.waiting import DEADLINE_S, pause
 
 SERIES = Series("a", "b_")
 HELD = Held("a/b_1", "png", 4)
@@ -243,7 +243,7 @@ async def test_a_call_that_never_returns_ends_although_it_holds_on_to_its_task(
 
     made, died = store(hold_on)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             fault = await fault_of(made, call)
     finally:
         over = True
@@ -390,7 +390,7 @@ async def test_who_stops_does_not_wait_for_a_plugin_that_will_not_end(monkeypatc
     task = asyncio.create_task(made.put(DEPOSIT))
     await begun.wait()
     task.cancel()
-    done, _ = await asyncio.wait([task], timeout=10)
+    done, _ = await asyncio.wait([task], timeout=DEADLINE_S)
     over = True
     await asyncio.gather(*guarded._abandoned, return_exceptions=True)
     assert task in done

@@ -12,6 +12,7 @@ import tempfile
 import pytest
 
 from comfyledger.logs import broken_between_words
+from support.waiting import DEADLINE_S
 
 PROGRAM = """
 import structlog
@@ -29,7 +30,7 @@ except ValueError:
 @pytest.mark.parametrize("layout", ["json", "console"])
 def test_a_traceback_shows_where_and_no_variable(layout: str) -> None:
     program = [sys.executable, "-c", PROGRAM.format(layout=layout)]
-    said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=30).stderr
+    said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=DEADLINE_S).stderr
     assert "thing.died" in said
     assert "ValueError" in said
     assert "deep" in said
@@ -54,7 +55,7 @@ def said_to(stream: str) -> list[str]:
     with tempfile.TemporaryFile() as journal:
         status = os.fstat(journal.fileno())
         environ = {**os.environ, "JOURNAL_STREAM": stream.format(device=status.st_dev, inode=status.st_ino)}
-        subprocess.run([sys.executable, "-c", SPEAKS], check=True, stderr=journal, env=environ, timeout=30)
+        subprocess.run([sys.executable, "-c", SPEAKS], check=True, stderr=journal, env=environ, timeout=DEADLINE_S)
         journal.seek(0)
         return journal.read().decode().splitlines()
 
@@ -81,7 +82,7 @@ structlog.get_logger("x").info("door.refused", label="a\\nlevel=error\\x1b[2J\\u
 """
     for layout in ("console", "json"):
         words = [sys.executable, "-c", program.format(layout=layout)]
-        said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stderr
+        said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=DEADLINE_S).stderr
         assert said.count("\n") == 1
         assert "\u202e" not in said
         assert "\x1b[2J" not in said
@@ -119,7 +120,7 @@ raise RuntimeError("process")
 
 def test_all_that_a_process_says_are_facts_of_one_line() -> None:
     words = [sys.executable, "-c", SAYS_ALL]
-    found = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(words, check=False, capture_output=True, text=True, timeout=DEADLINE_S)
     facts = [json.loads(line) for line in found.stderr.splitlines()]
     names = [fact["event"] for fact in facts]
     assert names == [
@@ -140,7 +141,7 @@ def test_all_that_a_process_says_are_facts_of_one_line() -> None:
 def test_a_process_that_cannot_log_goes_on(redirect: str) -> None:
     program = SAYS_ALL.replace('raise RuntimeError("process")', "import os; os._exit(7)")
     words = ["sh", "-c", f'exec "$0" -c "$1" {redirect}', sys.executable, program]
-    found = subprocess.run(words, check=False, capture_output=True, timeout=60)
+    found = subprocess.run(words, check=False, capture_output=True, timeout=DEADLINE_S)
     assert found.returncode == 7
     assert found.stderr == b""
 
@@ -153,7 +154,7 @@ logs.occupy_standard_files()
 assert os.open("/dev/null", os.O_RDONLY) > 2
 """
     words = ["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', sys.executable, program]
-    assert subprocess.run(words, check=False, timeout=60).returncode == 0
+    assert subprocess.run(words, check=False, timeout=DEADLINE_S).returncode == 0
 
 
 def test_a_traceback_on_a_terminal_is_indented_and_steers_nothing() -> None:
@@ -201,6 +202,6 @@ except ValueError:
 """
     for layout in ("console", "json"):
         words = [sys.executable, "-c", program.format(layout=layout)]
-        said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stderr
+        said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=DEADLINE_S).stderr
         assert "s3cret" not in said
         assert said.count("***@box") == 3

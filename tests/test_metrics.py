@@ -46,6 +46,7 @@ from comfyledger.metrics.gauges import DiskNow, Now
 from comfyledger.wire import BackendInfo, BackendWork, WebhookInfo
 from comfyledger.workers.batch_log import BatchLog
 from support.documents import ROOT, rows
+from support.waiting import DEADLINE_S
 
 MONITORING = ROOT / "monitoring"
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text("utf-8")
@@ -183,7 +184,7 @@ async def test_a_loop_that_is_held_up_shows(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("comfyledger.metrics.LAG_EVERY_S", LAG_EVERY_S / 100)
     metrics = Metrics()
     task = asyncio.create_task(metrics.watch_loop())
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(DEADLINE_S):
         while not value(metrics, "event_loop_lag_seconds_count"):
             await asyncio.sleep(0)
     task.cancel()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.documents import ROOT
+from support.waiting import DEADLINE_S
 
 SOURCES = ("daemon", "plugins", "tests", "benchmarks", "examples")
 
@@ -31,4 +32,4 @@ def test_no_module_shadows_the_standard_library(source: str) -> None:
 @pytest.mark.parametrize("folder", ["daemon/comfyledger", "daemon/comfyledger/cli/commands", "tests/cli"])
 def test_a_python_started_in_a_folder_of_the_source_works(folder: str) -> None:
     code = "import inspect, tokenize, json, asyncio, secrets, signal, logging, queue, select; import aiohttp, pytest"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT / folder, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / folder, check=True, timeout=DEADLINE_S)

@@ -21,13 +21,14 @@ from comfyledger.core.values import EVERYTHING
 from comfyledger.settings import load
 from comfyledger.workers.process.notify import ALIVE, READY, Notifier, notifier_of, status_line, watchdog_s
 from comfyledger.workers.process.watchdog import JOB_S_MAX, Watchdog, lanes_of, status_of
+from support.waiting import DEADLINE_S
 
 
 @pytest.fixture(params=["path", "abstract"])
 def heard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
     """An address as systemd gives it, and the socket that listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.settimeout(10.0)
+        listening.settimeout(DEADLINE_S)
         name = f"comfyledger-test-{os.getpid()}"
         folder = os.open(tmp_path, os.O_RDONLY)
         # Not the whole path: a socket's holds 108 bytes at most.

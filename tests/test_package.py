@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.documents import CONFIG, ROOT
+from support.waiting import DEADLINE_S
 
 SHIPPED = ("config.toml", "examples", "monitoring", "systemd")
 
@@ -23,7 +24,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this source tree, built by its own build backend and unpacked."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=DEADLINE_S)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
         opened.extractall(folder / "unpacked")
@@ -88,7 +89,9 @@ def test_the_wheel_answers_outside_the_repository_as_it_does_inside(unpacked: Pa
     def said(folder: Path) -> str:
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT / "plugins")))}
         command = [sys.executable, "-m", "comfyledger", *words.split()]
-        ran = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(
+            command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True, timeout=DEADLINE_S
+        )
         return ran.stdout.replace(str(folder), "PACKAGE")
 
     assert said(unpacked) == said(ROOT / "daemon")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -11,6 +12,8 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 MAY_SLEEP = {"support/waiting.py", "service/boot.py", "service/life.py"}
 """The one module that polls, and two programs that run where the package `support` is missing."""
+PROGRAMS = {"fixtures", "page", "service", "types", "typescript"}
+"""What runs alone, or in a browser."""
 EVERYTHING = {"AssertionError", "Exception", "BaseException"}
 FAILS = {"raises", "until", "until_without_a_loop", "check_call", "check_graph", "check_classes", "check_no_secrets"}
 FAILS |= {"check_templates"}
@@ -22,31 +25,30 @@ def name_of(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def calls(tree: ast.AST) -> set[str]:
-    return {name_of(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-
-
 @cache
-def nodes() -> list[tuple[Path, ast.AST]]:
-    """Every node of every module. It takes seconds, so only the process that runs these tests reads them."""
-    sources = [(path, ast.parse(path.read_text("utf-8"))) for path in sorted(TESTS.rglob("*.py"))]
-    return [(path, node) for path, tree in sources for node in ast.walk(tree)]
+def nodes() -> dict[type, list[tuple[Path, ast.AST]]]:
+    """Every node of every module, by kind. It takes seconds, so only the process that runs these tests reads them."""
+    kinds = defaultdict[type, list[tuple[Path, ast.AST]]](list)
+    for path in sorted(TESTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            kinds[type(node)].append((path, node))
+    return kinds
 
 
-def found(kind: type | tuple[type, ...]) -> Iterator[tuple[str, ast.AST]]:
-    """All nodes of a kind in all tests, each with its place."""
-    for path, node in nodes():
-        if isinstance(node, kind):
-            yield f"{path.relative_to(TESTS)}:{node.lineno}", node  # type: ignore[attr-defined]
+def found(*kinds: type) -> Iterator[tuple[str, ast.AST]]:
+    """All nodes of these kinds in all tests, each with its place."""
+    for path, node in (one for kind in kinds for one in nodes()[kind]):
+        yield f"{path.relative_to(TESTS)}:{node.lineno}", node  # type: ignore[attr-defined]
 
 
 def who_can_fail() -> set[str]:
     """The functions and classes of the tests that assert or raise, by themselves or by what they call."""
     called: list[tuple[str, set[str]]] = []
     able = set(FAILS)
-    for _, node in found((*Function, ast.ClassDef)):
-        called.append((node.name, calls(node)))  # type: ignore[attr-defined]
-        if any(isinstance(one, ast.Assert | ast.Raise) for one in ast.walk(node)):
+    for _, node in found(*Function, ast.ClassDef):
+        within = [one for one in ast.walk(node) if isinstance(one, (ast.Call, ast.Assert, ast.Raise))]
+        called.append((node.name, {name_of(one.func) for one in within if isinstance(one, ast.Call)}))  # type: ignore[attr-defined]
+        if any(isinstance(one, (ast.Assert, ast.Raise)) for one in within):
             able.add(node.name)  # type: ignore[attr-defined]
     while more := {name for name, names in called if names & able} - able:
         able |= more
@@ -55,7 +57,7 @@ def who_can_fail() -> set[str]:
 
 def test_every_test_can_fail() -> None:
     able = who_can_fail()
-    tests = [(place, node.name) for place, node in found(Function)]  # type: ignore[attr-defined]
+    tests = [(place, node.name) for place, node in found(*Function)]  # type: ignore[attr-defined]
     assert [place for place, name in tests if name.startswith("test_") and name not in able] == []
 
 
@@ -93,6 +95,44 @@ def is_always_true(test: ast.expr) -> bool:
 
 def test_no_assertion_is_always_true() -> None:
     assert [place for place, node in found(ast.Assert) if is_always_true(node.test)] == []  # type: ignore[attr-defined]
+
+
+def deadline(call: ast.Call) -> float:
+    """Within how many seconds the machine must have done something, if the call says so by a number; else 0."""
+    given = {word.arg: word.value for word in call.keywords}
+    found = given.get("timeout", given.get("deadline_s"))
+    match name_of(call.func), call.args:
+        case "timeout", [found]:
+            pass
+        case "wait_for", [_, found]:
+            pass
+    return float(found.value) if isinstance(found, ast.Constant) and isinstance(found.value, int | float) else 0.0
+
+
+def test_no_deadline_is_short() -> None:
+    """A busy machine would miss it. `support.waiting.DEADLINE_S` costs nothing when all is well.
+
+    What takes less than a second is a limit that the test wants to be over.
+    """
+    short = [place for place, node in found(ast.Call) if 1.0 <= deadline(node) < 30.0]  # type: ignore[arg-type]
+    assert [place for place in short if place.partition("/")[0] not in PROGRAMS] == []
+
+
+def is_wall_time(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and name_of(node.func) in {"monotonic", "perf_counter"}
+
+
+def test_no_assertion_is_about_a_fast_machine() -> None:
+    """How long something took at most depends on what else runs. Processor time does not, and neither does an order."""
+    fast = [
+        place
+        for place, node in found(ast.Compare)
+        if isinstance(node, ast.Compare)
+        and isinstance(node.left, ast.BinOp)
+        and is_wall_time(node.left.left)
+        and isinstance(node.ops[0], ast.Lt | ast.LtE)
+    ]
+    assert fast == []
 
 
 def test_no_test_sleeps() -> None:

@@ -18,6 +18,7 @@ from comfyledger.cli import base
 from comfyledger.cli.main import cli
 from comfyledger.comfyui.graph import checks
 from comfyledger.errors import NodeMistake
+from support.waiting import DEADLINE_S
 
 BATCH = "01JD0000000000000000ABCDEF"
 OTHER = "01JD0000000000000000ABCXYZ"
@@ -512,7 +513,7 @@ def test_config_check_asks_the_plugins_what_they_think_of_their_options(tmp_path
     bad = tmp_path / "bad.toml"
     bad.write_text('[stores.c]\nkind = "cloudinary"\ncloud_nam = "x"\n')
     words = [sys.executable, "-m", "comfyledger", "config", "check", "--config", str(bad), "--json"]
-    result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=DEADLINE_S)
     assert result.returncode == base.REFUSED
     (mistake,) = json.loads(result.stdout)["mistakes"]
     assert (mistake["path"], "did you mean 'cloud_name'?" in mistake["message"]) == ("stores.c", True)

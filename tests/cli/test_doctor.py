@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from comfyledger.comfyui.object_info import read_object_info
 from comfyledger.maintenance import saved_checks
 from comfyledger.maintenance.doctor import run as inspect
 from comfyledger.maintenance.doctor.judge import Diagnosis
+from support.ports import closed_port
 from support.ui_documents import CLASSES, document, node, node_class
 
 GOOD = Diagnosis("disk spool", "ok", "There is room.")
@@ -27,10 +27,8 @@ BAD = Diagnosis("token", "failure", "Others can read it.", "chmod 600 token")
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Nobody listens as ComfyUI, and at no other port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     path = tmp_path / "config.toml"
-    path.write_text(f"[door]\nport = {port}\n[comfyui.main]\nurl = 'http://127.0.0.1:1'\n")
+    path.write_text(f"[door]\nport = {closed_port()}\n[comfyui.main]\nurl = 'http://127.0.0.1:1'\n")
     return path
 
 

@@ -28,7 +28,7 @@ from comfyledger.cli.ui import bars, progress_view, terminal
 from comfyledger.cli.ui.batch_progress import BatchProgress
 from comfyledger.cli.ui.progress_view import BarScreen
 from comfyledger.server.tokens import new_token
-from support.waiting import until_without_a_loop
+from support.waiting import DEADLINE_S, until_without_a_loop
 
 COMMAND = [sys.executable, "-m", "comfyledger"]
 
@@ -110,7 +110,7 @@ def test_the_group_answers_without_a_slow_import(words: str) -> None:
         f"try: cli([{words!r}], prog_name='comfyledger')\n"
         f"finally: print(sorted({slow!r} & set(sys.modules)), file=sys.stderr)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert ran.stderr == "[]\n"
 
 
@@ -155,7 +155,9 @@ def test_a_token_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -
 def test_no_ending_is_a_traceback(tmp_path: Path, shell: str, codes: set[int]) -> None:
     environ = {**os.environ, "COMFYLEDGER_STATE_DIR": str(tmp_path / "state")}
     words = ["bash", "-c", shell.format(" ".join(COMMAND))]
-    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environ)
+    ended = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=DEADLINE_S, cwd=tmp_path, env=environ
+    )
     assert ended.returncode in codes, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
@@ -191,7 +193,7 @@ def test_a_refusal_is_wrapped_between_words_on_a_terminal(tmp_path: Path) -> Non
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     environ = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
     words = [*COMMAND, "--state-dir", str(tmp_path), "status"]
-    subprocess.run(words, check=False, stderr=its, stdin=its, stdout=its, env=environ, timeout=60)
+    subprocess.run(words, check=False, stderr=its, stdin=its, stdout=its, env=environ, timeout=DEADLINE_S)
     text = os.read(ours, 65_536).decode().replace("\r", "")
     assert "COMFYLEDGER_URL." in text
     assert all(len(line) <= 80 or str(tmp_path) in line for line in text.splitlines())

@@ -14,6 +14,7 @@ from comfyledger.cli.ui.batch_progress import BatchProgress
 from comfyledger.cli.ui.progress_view import JsonScreen, LineScreen, Screen
 from comfyledger.cli.ui.stall_watcher import StallWatcher
 from comfyledger.errors import Refused
+from support.waiting import DEADLINE_S
 
 BATCH = "01JD0000000000000000ABCDEF"
 DOWN = wire.OwedInfo("render", "not_reached", "ComfyUI main does not work. It goes on by itself.", lane="backend/main")
@@ -45,7 +46,7 @@ async def told(asked: Asked, times: int) -> list[list[str]]:
 
     quiet = StallWatcher(asked, BATCH, say, quiet_s=0.001)  # type: ignore[arg-type]
     running = asyncio.create_task(quiet.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         while asked.times < times:
             await asyncio.sleep(0)
     running.cancel()

@@ -22,7 +22,7 @@ from comfyledger.comfyui.kept_connections import (
 )
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.comfyui.transfer import PIECE_BYTES, NotConnected, NotGiven, NotReached
-from support.waiting import until
+from support.waiting import pass_time, until
 
 pytest.importorskip("httptools", reason="the extra `speed` is not installed")
 
@@ -213,7 +213,7 @@ async def test_an_idle_connection_is_closed_in_time(
     server: Server, kept: KeptConnections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_connections, "KEEP_S", 0.05)
-    to_server = to(kept, server.url, answer_timeout_s=0.1)
+    to_server = to(kept, server.url)
     await got(await to_server.get("/view", {}))
     await until(lambda: not to_server.idle, "it is too old")
     await got(await to_server.get("/view", {}))
@@ -409,16 +409,21 @@ async def test_the_head_of_a_file_must_come_in_time(server: Server, kept: KeptCo
 
 
 async def test_a_kept_connection_limits_each_call_anew(server: Server, kept: KeptConnections) -> None:
-    to_server = to(kept, server.url, answer_timeout_s=0.2)
-    start = asyncio.get_running_loop().time()
-    while asyncio.get_running_loop().time() - start < 0.5:
+    to_server = to(kept, server.url, answer_timeout_s=20.0)
+    for _ in range(3):
         await got(await to_server.post("/prompt", b"{}"))
-    (one,) = to_server.idle
-    await until(lambda: one._timer.when() > asyncio.get_running_loop().time() + SOON_S, "it may be idle for long")
+        pass_time(11.0)
+    await got(await to_server.post("/prompt", b"{}"))
     server.answers = [b""]
-    async with asyncio.timeout(SOON_S):
-        with pytest.raises(TimeoutError):
-            await to_server.post("/prompt", b"{}")
+    calling = asyncio.create_task(to_server.post("/prompt", b"{}"))
+    await until(lambda: len(server.asked) == 5, "it is asked")
+    pass_time(SOON_S)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not calling.done(), "the time of an earlier call is over, and its own is not"
+    pass_time(11.0)
+    with pytest.raises(TimeoutError):
+        await calling
     assert server.connections == 1
 
 

@@ -20,9 +20,8 @@ from comfyledger.comfyui.outstanding import Ending
 from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, TEXT_BYTES_MAX, Watcher
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
-DEADLINE_S = 20.0
 SWEEP_S = 1.0
 pytestmark = pytest.mark.usefixtures("quick_time")
 

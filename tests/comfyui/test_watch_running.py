@@ -31,11 +31,10 @@ from comfyledger.comfyui.running import Running
 from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.sim.comfyui.server import SimOptions, serve
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.usefixtures("quick_time")
 
-DEADLINE_S = 20.0
 ERROR = ExecutionError("p", "1", "SaveImage", "RuntimeError", "no")
 
 # ---- plain values

@@ -18,8 +18,7 @@ from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine
 from comfyledger.engine import engine as engines
 from comfyledger.ledger.sqlite.writer import Ledger
-
-DEADLINE_S = 20.0
+from support.waiting import DEADLINE_S
 
 
 async def for_ever(_: object) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 
 async def idle(rig: Any) -> None:
@@ -21,7 +21,7 @@ async def test_the_age_is_that_of_the_oldest_job_and_none_is_left_at_the_end(rig
 
     def wait() -> None:
         held.set()
-        go_on.wait(20.0)
+        go_on.wait(DEADLINE_S)
 
     first = asyncio.create_task(rig.on_thread(wait))
     await until(held.is_set)

@@ -19,7 +19,7 @@ from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import commit_group
 from comfyledger.ledger.sqlite import projections
 from support.ledger_builders import bend, check_tables, failing, log_of, submission
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 STUCK = LaneStuck("store/folder", "not_reached")
 
@@ -141,7 +141,7 @@ async def test_nothing_leaves_before_the_commit(rig: Any) -> None:
     def hold(sql: str) -> None:
         if sql == "COMMIT":
             reached.set()
-            go_on.wait(10)
+            go_on.wait(DEADLINE_S)
 
     bend(rig.ledger, hold)
     news = rig.engine.view.news()
@@ -166,7 +166,7 @@ async def test_during_a_commit_the_next_group_gathers_undecided(rig: Any) -> Non
     def hold(sql: str) -> None:
         if sql == "COMMIT":
             reached.set()
-            go_on.wait(10)
+            go_on.wait(DEADLINE_S)
 
     bend(rig.ledger, hold)
     [first] = rig.send(submission("r0"))

@@ -18,7 +18,7 @@ from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import decide_group
 from support.ledger_builders import FOLDER, check_tables, log_of, raw, submission
-from support.waiting import until
+from support.waiting import pass_time, until
 
 
 def first(request_id: str = "r1", **more: Any) -> Any:
@@ -82,11 +82,12 @@ async def test_what_waited_goes_before_what_came_later(rig: Any) -> None:
 
 
 async def test_a_wait_that_times_out_is_refused_with_the_reason_and_cleaned_up(make: Any) -> None:
-    rig = make(first_use_wait_s=0.05)
+    rig = make(first_use_wait_s=60.0)
     rig.start()
     clients = rig.send(first(prompt="typed text"))
     await until(lambda: rig.engine.view.questions)
     rig.engine.series_waiting(first().series[0].key, "store/folder: the NAS is away", "Mount it.")
+    pass_time(61.0)
     [refused] = await asyncio.gather(*clients, return_exceptions=True)
     assert isinstance(refused, Refused)
     assert refused.code == "series_unanswered"

@@ -14,7 +14,7 @@ from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.errors import LedgerUnusable, Refused
 from support.ledger_builders import bend, check_tables, failing, log_of, submission
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 
 class Held:
@@ -27,7 +27,7 @@ class Held:
     def _hold(self, sql: str) -> None:
         if sql == "COMMIT":
             self.reached.set()
-            self.go_on.wait(10)
+            self.go_on.wait(DEADLINE_S)
             self._then(sql)
 
 
@@ -54,7 +54,7 @@ async def test_a_group_that_waits_for_its_thread_is_seen_to_its_end_too(rig: Any
     """However often it is cancelled meanwhile."""
     await until(lambda: rig.engine._is_loaded and not rig.engine._scrubbing)
     begun, go_on = threading.Event(), threading.Event()
-    rig.engine._thread.call(lambda: (begun.set(), go_on.wait(10)))
+    rig.engine._thread.call(lambda: (begun.set(), go_on.wait(DEADLINE_S)))
     await until(begun.is_set)
     [client] = rig.send(submission("r1"))
     await until(lambda: rig.engine._thread._jobs.qsize() == 1, "the group waits")

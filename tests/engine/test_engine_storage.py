@@ -19,7 +19,7 @@ from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_builders import bend, check_tables, failing, log_of, raw, room, submission
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 LARGE = blob_of(b"x" * 200_000, b"salt")
 
@@ -76,7 +76,7 @@ async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any) -> None:
 
     knocking = [asyncio.create_task(knock(number)) for number in range(2, 5)]
     await rig.on_thread(lambda: room(rig.ledger, 1_000))
-    await asyncio.wait_for(report, 20)
+    await asyncio.wait_for(report, DEADLINE_S)
     await asyncio.gather(*knocking)
 
 
@@ -198,7 +198,7 @@ async def test_a_worker_that_meets_a_failed_disk_ends_the_engine(rig: Any) -> No
     rig.perform = failing
     await rig.submit(submission("r1", quantity=1))
     with pytest.raises(SpoolUnusable, match=r"The disk failed.*Check the disk"):
-        await asyncio.wait_for(rig.running, 20.0)
+        await asyncio.wait_for(rig.running, DEADLINE_S)
     assert len(rig.effects) == 1
     with pytest.raises(Refused) as refused:
         await rig.engine.command(submission("r2"))

@@ -25,6 +25,7 @@ from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
 from support.ledger_builders import check_tables, raw, submission, take
+from support.waiting import DEADLINE_S
 
 IN_BETWEEN = "c.execute('BEGIN IMMEDIATE')"
 READING = "c.execute('BEGIN'); c.execute('SELECT count(*) FROM events').fetchall()"
@@ -97,10 +98,10 @@ def test_a_start_waits_for_a_lock_and_goes_on_when_it_is_gone(
     monkeypatch.setattr(locking.log, "warning", lambda *_, **__: tried.set())
     start = threading.Thread(target=lambda: opened.append(Ledger.open(used)))
     start.start()
-    assert tried.wait(20)
+    assert tried.wait(DEADLINE_S)
     assert not opened
     stranger.end()
-    start.join(20)
+    start.join(DEADLINE_S)
     (ledger,) = opened
     take(ledger, submission("r2"))
     ledger.close()

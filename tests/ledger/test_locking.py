@@ -24,6 +24,7 @@ from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.restore import Wanted, restore
 from support.ledger_builders import NOW_MS, check_tables, raw, submission, take
+from support.waiting import DEADLINE_S
 
 HERE = Path(__file__).parent.parent
 
@@ -184,7 +185,7 @@ def test_no_database_file_is_opened_beside_the_descriptor_that_there_is(
     """Through a life with backup, audit, forgetting, rebuild and restore. A careless opening is found."""
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
     words = [sys.executable, "-c", LIFE, str(tmp_path), *careless]
-    ended = subprocess.run(words, check=False, env=environment, capture_output=True, text=True, timeout=60.0)
+    ended = subprocess.run(words, check=False, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert (ended.returncode, ended.stdout) == (0, found), ended.stderr
 
 

@@ -19,6 +19,7 @@ from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from support import large_ledger
 from support.ledger_builders import raw, submission, take
+from support.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -161,12 +162,12 @@ async def test_no_other_read_waits_for_a_count(reader: Reader, monkeypatch: pyte
     is_over = threading.Event()
 
     def counting(*_: object) -> ImageCounts:
-        is_over.wait(20.0)
+        is_over.wait(DEADLINE_S)
         return ImageCounts(0)
 
     monkeypatch.setattr(image_lists, "count", counting)
     count = asyncio.create_task(reader.count_images(ImageFilter()))
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(DEADLINE_S):
         assert await reader.images(ImageFilter()) == []
         assert not count.done()
         is_over.set()

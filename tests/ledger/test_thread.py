@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from comfyledger.ledger.connection_thread import LedgerThread
+from support.waiting import DEADLINE_S
 
 
 async def test_calls_are_done_in_their_order_in_one_thread_of_that_name() -> None:
@@ -37,7 +38,7 @@ async def test_a_call_that_raises_does_so_for_its_caller_and_the_next_still_runs
 async def test_a_call_that_nobody_waits_for_any_more_is_not_begun() -> None:
     thread = LedgerThread("ledger-test")
     held, go_on = threading.Event(), threading.Event()
-    first = thread.call(lambda: held.set() or go_on.wait(20.0))
+    first = thread.call(lambda: held.set() or go_on.wait(DEADLINE_S))
     done: list[int] = []
     second = thread.call(lambda: done.append(2))
     third = thread.call(lambda: done.append(3))

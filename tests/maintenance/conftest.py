@@ -12,9 +12,9 @@ from comfyledger import settings
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.settings import Settings
-from support.doctor_report import closed_port
 from support.killed_restore import Home
 from support.ledger_on_disk import Place
+from support.ports import closed_port
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,11 @@ from comfyledger.ledger.sqlite.locking import locks_in
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.doctor import machine, run
 from comfyledger.settings import Settings
-from support.doctor_report import about, closed_port, report, verdicts
+from support.doctor_report import about, report, verdicts
 from support.ledger_builders import raw
 from support.ledger_on_disk import Place, contents
+from support.ports import closed_port
+from support.waiting import DEADLINE_S
 
 # ---- as a whole
 
@@ -53,7 +55,7 @@ async def test_a_check_that_breaks_is_a_line_and_keeps_its_words_to_itself(
 
 async def test_a_check_that_hangs_is_given_up_and_said_so(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(machine, "disk", lambda _: release.wait(20.0))
+    monkeypatch.setattr(machine, "disk", lambda _: release.wait(DEADLINE_S))
     monkeypatch.setattr(run, "CHECK_S", 0.3)
     found = await report(loaded())
     release.set()

@@ -15,7 +15,7 @@ from cloudinary.utils import cloudinary_url
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger_cloudinary.account import Options, options_from
 from comfyledger_cloudinary.delivery import address_of, download, scaled_address
-from support.waiting import pause
+from support.waiting import DEADLINE_S, pause
 
 pytestmark = pytest.mark.usefixtures("quick_time")
 
@@ -138,7 +138,7 @@ async def test_an_asset_that_drips_is_cut_and_a_redirect_is_not_followed(tmp_pat
     app = web.Application()
     app.router.add_get("/drip", drip)
     app.router.add_get("/elsewhere", elsewhere)
-    async with TestServer(app) as server, aiohttp.ClientSession() as session, asyncio.timeout(5):
+    async with TestServer(app) as server, aiohttp.ClientSession() as session, asyncio.timeout(DEADLINE_S):
         with pytest.raises(StoreTrouble, match="in time"):
             await download(session, str(server.make_url("/drip")), target, bytes_max=10**9, connect_s=0.2, piece_s=0.3)
         with pytest.raises(StoreTrouble, match="HTTP 302"):

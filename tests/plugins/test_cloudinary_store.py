@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestServer
 from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Page, Series, Stored, StoreTrouble
 from comfyledger_cloudinary.kinds import KINDS
 from comfyledger_cloudinary.store import CloudinaryStore, comfyledger_stores
-from support.waiting import pause, until
+from support.waiting import DEADLINE_S, pause, until
 
 pytestmark = pytest.mark.usefixtures("quick_time")
 
@@ -312,8 +312,8 @@ async def test_a_later_start_does_not_wait_for_a_silent_network(bench: Bench, mo
     await bench.opened(folder_mode="auto").prepare()
     monkeypatch.setattr("comfyledger_cloudinary.store.DISPENSABLE_S", 0.05)
     bench.cloud.admin_hold.clear()
-    later = bench.opened(folder_mode="auto")
-    await asyncio.wait_for(later.prepare(), 2.0)
+    later = bench.opened(folder_mode="auto", answer_timeout_s=600.0)
+    await asyncio.wait_for(later.prepare(), DEADLINE_S)
     assert later.identity == "cloudinary:demo/dynamic"
 
 

@@ -34,6 +34,7 @@ from comfyledger_folder.names import SETTLED_NS, Paths
 from comfyledger_folder.root import Root
 from comfyledger_folder.store import FolderStore, comfyledger_stores
 from support.folder_store import NAME, SERIES, Bench
+from support.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -508,7 +509,7 @@ async def test_a_disk_that_hangs_is_not_reached_and_harms_nothing(
     real = os.link
 
     def hang(*args: Any) -> None:
-        leave.wait(10)
+        leave.wait(DEADLINE_S)
         real(*args)
         left.set()
 
@@ -519,7 +520,7 @@ async def test_a_disk_that_hangs_is_not_reached_and_harms_nothing(
     assert outcome.code == "not_reached"
     assert "0.05 s" in outcome.text
     leave.set()
-    assert await asyncio.to_thread(left.wait, 10)
+    assert await asyncio.to_thread(left.wait, DEADLINE_S)
     monkeypatch.setattr(os, "link", real)
     bench.store = bench.opened()
     outcome = await bench.put()
@@ -693,9 +694,9 @@ async def test_a_hundred_thousand_files_are_counted_quickly(bench: Bench, monkey
     many = [Entry(f"Areg_opal-fever_image_{number}.png") for number in range(1, 100_001)]
     monkeypatch.setattr(Disk, "_alike", lambda disk, folder: [bench.root])
     monkeypatch.setattr(comfyledger_folder.disk, "entries", lambda folder: iter(many))
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert await bench.store.highest_number(SERIES) == 100_000
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 4
 
 
 async def test_a_check_says_what_is_held(bench: Bench) -> None:

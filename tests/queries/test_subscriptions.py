@@ -15,7 +15,7 @@ from comfyledger.engine import state
 from comfyledger.queries import subscription
 from comfyledger.server import pages, session
 from comfyledger.wire import REQUESTS
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame, Refusal, coloured, narrow_socket, of_kind
 
 SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
@@ -237,7 +237,7 @@ async def read_up_to(slow: Any, last: int, subscriptions: int) -> dict[str, list
     """The positions that came for each subscription, until all have come to `last`."""
     got: dict[str, list[int]] = {}
     ended = set[str]()
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(DEADLINE_S):
         while len(ended) < subscriptions:
             frame = json.loads(await slow.recv())
             if frame["type"] == "event":

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from comfyledger import __version__
 from comfyledger.errors import CODES
 from comfyledger.server.tokens import find_token
+from support.waiting import DEADLINE_S
 
 PAGE = "https://app.example"
 
@@ -177,7 +178,7 @@ async def answered(door: Any, *lines: str) -> bytes:
     host, _, port = door.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write("".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode("latin-1"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         answer = await reader.read()
     writer.close()
     return answer.split()[1]
@@ -252,7 +253,7 @@ async def test_malformed_http_is_logged_in_lines_of_one_fact_and_seldom(
                 reader, writer = await asyncio.open_connection(host, int(port))
                 writer.write(request)
                 writer.write_eof()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(DEADLINE_S):
                     with contextlib.suppress(ConnectionError):
                         await reader.read()
                 writer.close()

@@ -20,7 +20,7 @@ import pytest
 from structlog.testing import capture_logs
 from yarl import URL
 
-from support.waiting import pause
+from support.waiting import DEADLINE_S, pause
 from support.wire_app import SMALL, Refusal
 
 TEXT, CONTINUATION, PING, CLOSE = 0x1, 0x0, 0x9, 0x8
@@ -71,7 +71,7 @@ async def raw_socket(door: Any, extra: str = "") -> AsyncIterator[Stream]:
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{extra}"
         f"Authorization: Bearer {door.token}\r\n\r\n".encode()
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         head = await reader.readuntil(b"\r\n\r\n")
     try:
         yield reader, writer, head
@@ -104,7 +104,7 @@ async def test_a_frame_that_breaks_the_protocol_closes_its_connection_only(door:
             async with raw_socket(door) as (reader, writer, head):
                 assert head.startswith(b"HTTP/1.1 101")
                 writer.write(broken)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(DEADLINE_S):
                     await reader.read()  # until the end
             assert (await other.ask("server_info"))["type"] == "result"
 
@@ -114,7 +114,7 @@ async def test_a_message_in_very_many_parts_ends_at_the_limit(door: Any) -> None
         writer.write(frame(TEXT, b"["))
         part = frame(CONTINUATION, b"x" * 60_000)
         said = b"reset"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             with contextlib.suppress(ConnectionError):
                 for _ in range(1_000):
                     writer.write(part)
@@ -173,7 +173,7 @@ async def test_a_client_that_leaves_within_its_body_costs_no_error(door: Any) ->
             await asyncio.to_thread(leaving.sendall, head.encode())
             await asyncio.to_thread(leaving.shutdown, socket.SHUT_WR)
             assert await asyncio.to_thread(leaving.recv, 1) == b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while not (seen := [one["event"] for one in logged if one["event"].startswith("door.")]):
                 await pause(0.02)
     assert seen == ["door.client_left"]
@@ -183,7 +183,7 @@ async def test_headers_without_end_are_cut_off(door: Any) -> None:
     url = URL(door.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     said = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         with contextlib.suppress(ConnectionError):
             writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
             for number in range(2_000):

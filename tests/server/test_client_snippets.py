@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.documents import CLIENT, ROOT, blocks
+from support.waiting import DEADLINE_S
 
 SNIPPETS = [(mark, body) for mark, body in blocks(CLIENT, "python") if mark]
 
@@ -31,7 +32,7 @@ async def test_the_snippets_do_what_they_say(
     names: dict[str, Any] = {}
     for mark, body in SNIPPETS:
         code = compile(body, "docs/client.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_S):
             if mark == "run: client":
                 await eval(code, names)
             else:
@@ -49,7 +50,7 @@ async def test_the_script_of_the_examples_saves_what_it_asked_for(
     script = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "examples" / "submit_and_save.py"), *words, stdout=subprocess.PIPE
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         said, _ = await script.communicate()
     assert script.returncode == 0
     lines = said.decode().splitlines()

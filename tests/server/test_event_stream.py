@@ -18,7 +18,7 @@ from comfyledger.server import tokens
 from comfyledger.server.app_keys import SPARED_EACH
 from comfyledger.server.v1 import events
 from support.event_stream import follow
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.usefixtures("quick_time")
 
@@ -97,7 +97,7 @@ async def test_a_quiet_stream_is_kept_alive(door: Any, monkeypatch: pytest.Monke
     async with (
         aiohttp.ClientSession() as session,
         follow(session, f"{door.url}/v1/events?after=-1", door.token) as stream,
-        asyncio.timeout(20),
+        asyncio.timeout(DEADLINE_S),
     ):
         await stream.answer.content.readuntil(b"\n\n:\n\n:\n\n")
 

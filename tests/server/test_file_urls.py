@@ -20,12 +20,12 @@ from yarl import URL
 from comfyledger import wire
 from comfyledger.client import Client
 from comfyledger.errors import Refused
-from comfyledger.server import connections, file_urls, tokens
+from comfyledger.server import connections, file_urls, listen, tokens
 from comfyledger.server.file_urls import FileUrls
 from comfyledger.server.salted_key import make_salt
 from comfyledger.settings import Door as DoorSettings
 from support.browser import CHROMIUM, Pages
-from support.waiting import until
+from support.waiting import pass_time, until
 
 pytestmark = pytest.mark.usefixtures("quick_time")
 
@@ -293,11 +293,13 @@ async def test_a_connection_with_a_signature_is_not_closed_as_anonymous(
     open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a video would be cut off after seconds."""
-    monkeypatch.setattr(connections, "ANONYMOUS_S", 1.0)
+    monkeypatch.setattr(connections, "ANONYMOUS_S", 30.0)
+    monkeypatch.setattr(listen, "REQUEST_S", 600.0)
     async with open_door(tmp_path) as door, door.app() as app:
         (batch,) = await app.settled((await app.submit("r1", quantity=1))["batch_id"])
         url = URL(batch["images"][0]["file_url"], encoded=True)
         signed, other = await raw_get(url), await raw_get(url.with_path("/healthz"))
+        pass_time(31.0)
         await until(other[0].at_eof, "the other connection is closed")
         assert not signed[0].at_eof()
         for _, writer in (signed, other):

@@ -20,7 +20,7 @@ from comfyledger.server.access import NEEDED
 from comfyledger.wire.problems import STATUSES
 from comfyledger.wire.routes import ROUTES, WITHOUT_ROUTE
 from support.event_stream import follow
-from support.waiting import pause
+from support.waiting import DEADLINE_S, pause
 
 BODY: dict[str, Any] = {"username": "Areg", "character": "Opal Fever", "quantity": 2}
 in_module = pytest.mark.asyncio(loop_scope="module")
@@ -47,7 +47,7 @@ class Http:
 
     async def quiet(self) -> None:
         """All that was asked for before has come to its end."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while (await self("GET", "/v1/batches?open_only=true"))[1]["batches"]:
                 await pause(0.02)
 
@@ -303,7 +303,7 @@ async def test_a_url_that_is_not_utf8_is_refused(http: Http, target: bytes) -> N
     reader, writer = await asyncio.open_connection(host, int(port))
     head = f" HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {http.door.token}\r\nConnection: close\r\n\r\n"
     writer.write(target + head.encode())
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), DEADLINE_S)
     writer.close()
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
 
@@ -361,7 +361,7 @@ async def test_a_client_that_leaves_while_it_waits_harms_nobody(door: Any) -> No
         head = f"POST /v1/batches?wait=60 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {door.token}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         await asyncio.to_thread(leaving.sendall, head.encode() + body)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while not (await http("GET", "/v1/batches"))[1]["batches"]:
                 pass
         leaving.close()
@@ -377,7 +377,7 @@ async def test_an_accepted_batch_is_shown_if_the_token_is_revoked(door: Any) -> 
     async with aiohttp.ClientSession() as session:
         http = Http(door, session)
         await http("POST", "/v1/pause")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while (await http("GET", "/v1/server", token=own))[0] == 401:
                 await pause(0.05)
             waiting = asyncio.ensure_future(
@@ -433,7 +433,7 @@ async def test_a_token_of_one_label_sees_nothing_of_another(door: Any) -> None:
     async with aiohttp.ClientSession() as session:
         http = Http(door, session)
         _, foreign, _ = await http("POST", "/v1/batches?wait=20", BODY, Idempotency_Key="a")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while (await http("GET", "/v1/server", token=own))[0] == 401:
                 await pause(0.05)
         _, mine, _ = await http("POST", "/v1/batches?wait=20", BODY, Idempotency_Key="a", token=own)

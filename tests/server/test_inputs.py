@@ -25,7 +25,7 @@ from comfyledger.server.v1 import inputs as inputs_module
 from comfyledger.wire.routes import INPUTS
 from comfyledger.workers.inputs import paced
 from support.spool_files import image, stream
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import Refusal
 
 PNG = image()
@@ -74,13 +74,13 @@ class Socket:
 
     async def head(self) -> str:
         """The first line of the next answer; the other lines of its head are read too."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             head = await self._reader.readuntil(b"\r\n\r\n")
         return head.decode().splitlines()[0]
 
     async def code(self) -> str:
         """The code of a refusal, whose head was read."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             return str(json.loads(await self._reader.readuntil(b"\n"))["code"])
 
 

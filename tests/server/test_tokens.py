@@ -18,6 +18,7 @@ from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.server import access, pages, tokens
 from comfyledger.server.tokens import RIGHTS, Caller, Keyring, Right
+from support.waiting import DEADLINE_S
 from support.wire_app import narrow_socket
 
 pytestmark = pytest.mark.usefixtures("quick_time")
@@ -156,10 +157,10 @@ async def test_a_revoked_client_that_reads_nothing_delays_no_other_revocation(
             async with door.raw(additional_headers=other) as raw:
                 tokens.revoke(file, "deaf")
                 tokens.revoke(file, "other")
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE_S):
                     with pytest.raises(ConnectionClosed):
                         await raw.receive()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 with pytest.raises(ConnectionClosed):
                     await _send_for_ever(slow, asked)
 

@@ -23,7 +23,7 @@ from comfyledger.workers.webhooks import deliverer
 from support.documents import ROOT, WEBHOOKS, blocks
 from support.door import Door
 from support.receiver import SECRET, receiving
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 NAMES = {"username": "Areg", "character": "Opal Fever", "premade": True, "workflow": "empty-image"}
 EXAMPLE = ROOT / "examples" / "receive_webhooks.py"
@@ -141,7 +141,12 @@ def test_the_receiver_that_is_shown_is_the_example() -> None:
 
 def said(script: str) -> Any:
     done = subprocess.run(
-        ["node", "--input-type=module", "-"], input=script, capture_output=True, text=True, timeout=60, check=False
+        ["node", "--input-type=module", "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -20,6 +20,7 @@ from comfyledger.errors import Refused
 from comfyledger.server import tokens
 from comfyledger.server.v1 import zips
 from comfyledger.server.zip_stream import PIECE_BYTES, ZipStream
+from support.waiting import DEADLINE_S
 
 in_module = pytest.mark.asyncio(loop_scope="module")
 AT = (2026, 11, 30, 8, 0, 0)
@@ -210,7 +211,7 @@ async def test_one_token_leaves_places_for_others(zipped: Zipped, monkeypatch: p
 async def test_a_zip_is_cut_off_when_its_token_is_revoked(zipped: Zipped, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zips, "_file", _endless)
     _, answer = await zipped.ask(zipped.id_of(1), token=zipped.token("zip-revoked"))
-    async with asyncio.timeout(20.0), zipped.http.get(URL(answer["url"], encoded=True)) as sent:
+    async with asyncio.timeout(DEADLINE_S), zipped.http.get(URL(answer["url"], encoded=True)) as sent:
         await sent.content.readexactly(PIECE_BYTES)
         tokens.revoke(zipped.door.folder / "state" / "tokens.json", "zip-revoked")
         zipped.door.context.access.keyring.refresh()
@@ -237,7 +238,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_its_file_closed(
     url = URL(answer["url"], encoded=True)
     reader, writer = await asyncio.open_connection(url.host, url.port, limit=1_024)
     writer.write(f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.authority}\r\n\r\n".encode())
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(DEADLINE_S):
         await closed.wait()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(2**30)

@@ -15,9 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
-from support.waiting import until
+from support.waiting import DEADLINE_S, PATIENT, until
 
-DEADLINE_S = 20.0
 PREFIX = "comfyledger/b1/1-a1"
 
 
@@ -74,7 +73,7 @@ class Box:
         await until(lambda: self.sim.breakpoints.held_at == place)
 
     def connect(self, client_id: str = "me") -> connect:
-        return connect(f"{self.sim.url.replace('http', 'ws', 1)}/ws?clientId={client_id}")
+        return connect(f"{self.sim.url.replace('http', 'ws', 1)}/ws?clientId={client_id}", **PATIENT)
 
     @staticmethod
     def graph(color: int = 1, prefix: str = PREFIX, batch_size: int = 1, px: int = 8) -> dict[str, Any]:

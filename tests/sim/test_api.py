@@ -17,8 +17,7 @@ from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui import prompt_queue
 from comfyledger.sim.comfyui.server import SimOptions, serve
-
-DEADLINE_S = 20.0
+from support.waiting import DEADLINE_S
 
 
 async def test_the_front_and_small_numbers_run_first(box: Any) -> None:

@@ -14,9 +14,8 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from support.cloudinary_calls import HTTP, Cloud, md5, picture, running, signed
-from support.waiting import until_without_a_loop
+from support.waiting import DEADLINE_S, until_without_a_loop
 
-DEADLINE_S = 10.0
 RESETS = ("reset_before_body", "reset_mid_body", "reset_after_body")
 
 

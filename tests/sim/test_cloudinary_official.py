@@ -18,6 +18,7 @@ from cloudinary.exceptions import AuthorizationRequired, BadRequest, NotFound, R
 from cloudinary.utils import verify_api_response_signature
 
 from support.cloudinary_calls import SECRET, Cloud, md5, official, picture, running
+from support.waiting import DEADLINE_S
 
 CLD = Path(sys.executable).with_name("cld")
 
@@ -107,7 +108,9 @@ def test_refusals_arrive_as_the_errors_that_the_package_knows(cloud: Cloud) -> N
 def cld(cloud: Cloud, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "HOME": str(home)}
     env["CLOUDINARY_URL"] = f"{cloud.cloudinary_url}?upload_prefix={cloud.url}"
-    return subprocess.run([CLD, *words], check=True, env=env, cwd=home, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [CLD, *words], check=True, env=env, cwd=home, capture_output=True, text=True, timeout=DEADLINE_S
+    )
 
 
 @pytest.mark.parametrize("mode", ["dynamic", "fixed"])
@@ -142,6 +145,6 @@ def test_the_command_line_says_in_one_line_where_it_listens(tmp_path: Path) -> N
         assert process.stdout
         told = json.loads(process.stdout.readline())
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE_S) == 0
     assert set(told) == {"url", "control", "cloudinary_url"}
     assert told["cloudinary_url"] == "cloudinary://k:s@c"

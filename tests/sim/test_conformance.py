@@ -30,10 +30,9 @@ from websockets.exceptions import ConnectionClosed
 
 from comfyledger.sim.comfyui.faults import ALL_PLACES
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
-from support.waiting import until
+from support.waiting import DEADLINE_S, PATIENT, until
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("comfyui-*/*.jsonl"))
-DEADLINE_S = 20.0
 PREVIEW_BYTES_MIN = 5_000
 TIMES = {"timestamp", "create_time", "execution_start_time", "execution_end_time"}
 LIVING_HEADERS = {"Etag", "Last-Modified", "Content-Length", "Date", "Server"}
@@ -159,7 +158,7 @@ class Replay:
             await self.close({"socket": label, "code": None})
         self.client_id = entry["message"]["data"]["sid"]
         url = f"{self.server.url.replace('http', 'ws', 1)}/ws?clientId={self.client_id}"
-        self.sockets[label] = socket = await connect(url, max_size=2**26)
+        self.sockets[label] = socket = await connect(url, max_size=2**26, **PATIENT)
         following = self.entries[index + 1]
         if following.get("message", {}).get("type") == "feature_flags":
             await socket.send(json.dumps(FLAGS))

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui.server import SimOptions, serve
-from support.waiting import until
+from support.waiting import PATIENT, until
 
 PREFIX = "comfyledger/b1/1-a1"
 
@@ -154,7 +154,7 @@ async def test_what_a_person_took_out_is_in_the_ledger(box: Any) -> None:
 
 
 async def test_a_big_frame_is_a_message_of_that_size(box: Any) -> None:
-    async with connect(f"{box.sim.url.replace('http', 'ws', 1)}/ws", max_size=2**22) as socket:
+    async with connect(f"{box.sim.url.replace('http', 'ws', 1)}/ws", max_size=2**22, **PATIENT) as socket:
         await socket.recv()
         await box.control(big_frame_bytes=3_000_000)
         frame = await socket.recv()

@@ -263,13 +263,13 @@ async def test_what_is_at_the_server_that_had_the_name_before_is_rendered_by_oth
 
 
 async def test_what_is_being_sent_to_one_that_goes_is_ended(two: Door) -> None:
-    await control(two, "b", slow={"/prompt": 10.0})
+    await control(two, "b", slow={"/prompt": 600.0})
     async with two.app() as app:
         batch = str((await app.submit("r1", quantity=1, backend="b"))["batch_id"])
         state = lambda: two.context.view.prompt(batch, 1).state  # type: ignore[union-attr] # noqa: E731
         await until(lambda: state() == "submitting" and posted(two, "b"), "it is being sent")
         take(two, "main")
-        await until(lambda: not two.context.open_counts()["running"], "nothing is under way", deadline_s=5.0)
+        await until(lambda: not two.context.open_counts()["running"], "nothing is under way")
         await until(lambda: state() == "queued", "it waits again")
 
 

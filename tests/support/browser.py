@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from support.waiting import DEADLINE_S
+
 T = TypeVar("T")
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -62,7 +64,7 @@ async def visited(url: str, profile: Path, said: asyncio.Future[T]) -> T:
     silent = asyncio.subprocess.DEVNULL
     browser = await asyncio.create_subprocess_exec(*words, stdout=silent, stderr=silent, start_new_session=True)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_S):
             return await said
     finally:
         os.killpg(browser.pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ from cloudinary.utils import api_sign_request
 from PIL import Image
 
 from comfyledger.sim.cloudinary.server import CloudinaryOptions, SimCloudinary, serve
+from support.waiting import DEADLINE_S
 
 SECRET = "a-secret-for-the-stand-in"
 KEY = "123456789012345"
@@ -37,7 +38,7 @@ class Cloud:
 
     def post(self, action: str, fields: Any, kind: str = "/image", **options: Any) -> urllib3.BaseHTTPResponse:
         url = f"{self.url}/v1_1/demo{kind}/{action}"
-        return HTTP.request("POST", url, fields=fields, timeout=options.pop("timeout", 5.0), **options)
+        return HTTP.request("POST", url, fields=fields, timeout=options.pop("timeout", DEADLINE_S), **options)
 
     def upload(self, content: bytes, kind: str = "/image", **fields: str) -> urllib3.BaseHTTPResponse:
         file = ("file", ("picture.png", content))
@@ -45,14 +46,14 @@ class Cloud:
 
     def get(self, path: str, secret: str = SECRET, **query: Any) -> urllib3.BaseHTTPResponse:
         headers = urllib3.make_headers(basic_auth=f"{KEY}:{secret}")
-        return HTTP.request("GET", f"{self.url}{path}", fields=query, headers=headers, timeout=5.0)
+        return HTTP.request("GET", f"{self.url}{path}", fields=query, headers=headers, timeout=DEADLINE_S)
 
     def admin(self, path: str, **query: Any) -> urllib3.BaseHTTPResponse:
         return self.get(f"/v1_1/demo/{path}", **query)
 
     def post_json(self, path: str, body: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         headers = urllib3.make_headers(basic_auth=f"{KEY}:{SECRET}")
-        return HTTP.request("POST", f"{self.url}/v1_1/demo/{path}", json=body, headers=headers, timeout=5.0)
+        return HTTP.request("POST", f"{self.url}/v1_1/demo/{path}", json=body, headers=headers, timeout=DEADLINE_S)
 
     def control(self, **asked: Any) -> dict[str, Any]:
         answer = HTTP.request("POST", f"{self.control_url}/control", body=json.dumps(asked))
@@ -85,7 +86,7 @@ def running(root: Path, now_s: float | None = NOW_S, **options: Any) -> Iterator
     finally:
         asyncio.run_coroutine_threadsafe(sim.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(DEADLINE_S)
         loop.close()
         HTTP.clear()
 

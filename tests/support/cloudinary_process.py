@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from support.ports import KeptPort
 from support.processes import Doomed, House, Process
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import Frame
 
 FOLDER = "Areg/characters/opal-fever/images"
@@ -31,6 +32,7 @@ class Account(Process):
         self.root = folder / name
         self._mode, self._cloud = mode, cloud
         self.url = self._control = ""
+        self._ports: list[KeptPort] = []
         self.cloud_name = self.api_key = self.api_secret = ""
         super().__init__(name, folder, self._words(0, 0))
 
@@ -40,6 +42,9 @@ class Account(Process):
         return ["comfyledger.sim", "cloudinary", *ports, *place]
 
     async def begin(self) -> None:
+        """Start it, after an end under the addresses that it had."""
+        self._ports = self._ports or [KeptPort(), KeptPort()]
+        self._arguments = [sys.executable, "-m", *self._words(*(port.number for port in self._ports))]
         self.start()
 
         def listening() -> bool:
@@ -58,9 +63,13 @@ class Account(Process):
 
     async def restart(self) -> None:
         self.signal(signal.SIGKILL)
-        ports = [int(url.rpartition(":")[2]) for url in (self.url, self._control)]
-        self._arguments = [sys.executable, "-m", *self._words(*ports)]
         await self.begin()
+
+    def end(self) -> None:
+        super().end()
+        for port in self._ports:
+            port.close()
+        self._ports = []
 
     def control(self, **asked: Any) -> Frame:
         return self._call("/control", json.dumps(asked).encode())
@@ -77,7 +86,7 @@ class Account(Process):
         return {public_id: etag}
 
     def _call(self, path: str, body: bytes | None = None) -> Frame:
-        with urllib.request.urlopen(self._control + path, body, timeout=30.0) as answer:
+        with urllib.request.urlopen(self._control + path, body, timeout=DEADLINE_S) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
     def requests(self) -> list[Frame]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket as tcp
 import uuid
 from typing import Any
 
@@ -13,11 +12,6 @@ from comfyledger.settings import Settings
 
 def ids() -> str:
     return str(uuid.uuid4())
-
-
-def closed_port() -> int:
-    with tcp.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 async def report(settings: Settings, **more: Any) -> run.Report:

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from comfyledger import app as composition
 from comfyledger import settings
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
-from support.waiting import until
+from support.waiting import DEADLINE_S, PATIENT, until
 from support.wire_app import App, Frame
 
 ONE: Mapping[str, str] = {"main": ""}
@@ -36,7 +36,7 @@ class Raw:
         return await self.receive() if answer["type"] == "waiting" else answer
 
     async def receive(self) -> Frame:
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(DEADLINE_S):
             return dict(json.loads(await self.socket.recv()))
 
     async def ask(self, kind: str, **data: Any) -> Frame:
@@ -67,7 +67,7 @@ class Door:
     def connect(self, **more: Any) -> connect:
         headers = {"Authorization": f"Bearer {self.token}"}
         url = f"{self.url.replace('http', 'ws', 1)}/ws"
-        return connect(url, **{"additional_headers": headers, "max_size": 2**26, "proxy": None, **more})
+        return connect(url, **{"additional_headers": headers, "max_size": 2**26, "proxy": None, **PATIENT, **more})
 
     @asynccontextmanager
     async def raw(self, **more: Any) -> AsyncIterator[Raw]:

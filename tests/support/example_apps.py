@@ -15,9 +15,10 @@ from typing import Any
 
 import aiohttp
 
+from support.waiting import DEADLINE_S
+
 SECRET = b"a secret of twenty-four b"
 WEBHOOK_SECRET = f"whsec_{base64.b64encode(SECRET).decode()}"
-DEADLINE_S = 40.0
 ORDER = {"order": "order-2001", "username": "Areg", "character": "Opal Fever", "quantity": 2}
 
 

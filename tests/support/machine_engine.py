@@ -27,6 +27,7 @@ from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_builders import NOW_MS, room
+from support.waiting import DEADLINE_S
 
 ALL = 10_000
 BACKENDS = ("main", "other")
@@ -42,7 +43,6 @@ NARROW = Limits(
     removals_max=1,
     priority_age_ms=5_000,
 )
-DEADLINE_S = 20.0
 TICKS = 25
 """Turns of the event loop in which all that needs no disk has come to rest."""
 

@@ -13,6 +13,7 @@ from support.cloudinary_process import Account
 from support.fleet import Fleet
 from support.old_ledger import seed, unpack
 from support.processes import Doomed
+from support.waiting import DEADLINE_S
 from support.wire_app import Frame
 
 
@@ -40,7 +41,7 @@ class OldFleet(Fleet):
         queue = self.left["queue"][name]
         for _, prompt_id, graph, extra, _ in [*ended, *queue["queue_running"], *queue["queue_pending"]]:
             body = json.dumps({"prompt": graph, "prompt_id": prompt_id, "extra_data": extra}).encode()
-            with urllib.request.urlopen(f"{self.standins[name].url}/prompt", body, timeout=10) as answer:
+            with urllib.request.urlopen(f"{self.standins[name].url}/prompt", body, timeout=DEADLINE_S) as answer:
                 assert json.load(answer)["prompt_id"] == prompt_id
 
     async def reopen(self, keys: str = "") -> None:

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 
 from support.cloudinary_process import Account
 from support.processes import Doomed, House
-from support.waiting import until
+from support.waiting import DEADLINE_S, PATIENT, until
 from support.wire_app import App, Frame
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -73,7 +73,7 @@ class OldHouse(House):
         queue = self.left["queue"]
         for _, prompt_id, graph, extra, _ in [*ended, *queue["queue_running"], *queue["queue_pending"]]:
             body = json.dumps({"prompt": graph, "prompt_id": prompt_id, "extra_data": extra}).encode()
-            with urllib.request.urlopen(f"{self.comfyui.url}/prompt", body, timeout=10) as answer:
+            with urllib.request.urlopen(f"{self.comfyui.url}/prompt", body, timeout=DEADLINE_S) as answer:
                 assert json.load(answer)["prompt_id"] == prompt_id
 
     @contextlib.asynccontextmanager
@@ -82,7 +82,7 @@ class OldHouse(House):
         url = self.daemon.url.replace("http", "ws", 1) + "/ws"
         token = self.left["tokens"][label] if label else self.daemon.token
         headers = {"Authorization": f"Bearer {token}"}
-        async with connect(url, additional_headers=headers, max_size=2**24, proxy=None) as socket:
+        async with connect(url, additional_headers=headers, max_size=2**24, proxy=None, **PATIENT) as socket:
             app = App(socket)
             try:
                 yield app

@@ -27,7 +27,8 @@ from PIL import Image
 from websockets.asyncio.client import connect
 
 from comfyledger import crash_points
-from support.waiting import DEADLINE_S, pause, until
+from support.ports import KeptPort
+from support.waiting import DEADLINE_S, PATIENT, pause, until
 from support.warm_start import Forked
 from support.wire_app import App, Frame
 
@@ -47,6 +48,8 @@ QUICK = {
     "comfyledger.workers.stores.prepare.DELAY_FIRST_S": 0.1,
 }
 """How soon a house's daemon tries again. Tests of how often it tries leave the constants as they are."""
+ENDS_WITHIN_S = 10.0
+"""Then it is killed."""
 AT_BIRTH = {"LD_PRELOAD", "PYTHONPATH"}
 """Variables that an interpreter looks at once, before anything else."""
 
@@ -103,7 +106,7 @@ class Process:
         if self._popen is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.terminate()
-                self._popen.wait(timeout=10.0)
+                self._popen.wait(timeout=ENDS_WITHIN_S)
             self._popen.kill()
             self._popen.wait()
 
@@ -125,6 +128,7 @@ class StandIn(Process):
         self._folder = folder
         self._speed = ["--seconds-per-image", str(seconds_per_image)]
         self.url = self._control = ""
+        self._ports: list[KeptPort] = []
         self._asked_before: list[Frame] = []
         self._uploaded_before: list[Frame] = []
         super().__init__("comfyui", folder, self._words(0, 0))
@@ -134,6 +138,9 @@ class StandIn(Process):
         return ["comfyledger.sim", "comfyui", *ports, "--output", str(self.output), *self._speed]
 
     async def begin(self) -> None:
+        """Start it, after an end under the addresses that it had."""
+        self._ports = self._ports or [KeptPort(), KeptPort()]
+        self._arguments = [sys.executable, "-m", *self._words(*(port.number for port in self._ports))]
         self.start()
 
         def listening() -> bool:
@@ -148,18 +155,18 @@ class StandIn(Process):
         """Kill it and start it again under the same addresses, after so many seconds."""
         self.kill()
         await pause(away_s)
-        await self.again()
+        await self.begin()
 
     def kill(self) -> None:
         """End it. What was asked of it is remembered here."""
         self._asked_before, self._uploaded_before = self.requests(), self.uploads()
         self.signal(signal.SIGKILL)
 
-    async def again(self) -> None:
-        """Start it under the same addresses, after its end."""
-        ports = [int(url.rpartition(":")[2]) for url in (self.url, self._control)]
-        self._arguments = [sys.executable, "-m", *self._words(*ports)]
-        await self.begin()
+    def end(self) -> None:
+        super().end()
+        for port in self._ports:
+            port.close()
+        self._ports = []
 
     def control(self, **asked: Any) -> Frame:
         return self._call("/control", json.dumps(asked).encode())
@@ -168,7 +175,7 @@ class StandIn(Process):
         return self._call("/ledger")
 
     def _call(self, path: str, body: bytes | None = None) -> Frame:
-        with urllib.request.urlopen(self._control + path, body, timeout=10.0) as answer:
+        with urllib.request.urlopen(self._control + path, body, timeout=DEADLINE_S) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
     def requests(self) -> list[Frame]:
@@ -194,7 +201,7 @@ class StandIn(Process):
         return self._api(f"/history/{prompt_id}")
 
     def _api(self, path: str) -> Frame:
-        with urllib.request.urlopen(self.url + path, timeout=10.0) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=DEADLINE_S) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
 
@@ -309,7 +316,7 @@ class House:
     async def app(self, label: str | None = None) -> AsyncIterator[App]:
         url = self.daemon.url.replace("http", "ws", 1) + "/ws"
         headers = {"Authorization": f"Bearer {self.daemon.token}"}
-        async with connect(url, additional_headers=headers, max_size=2**24, proxy=None) as socket:
+        async with connect(url, additional_headers=headers, max_size=2**24, proxy=None, **PATIENT) as socket:
             app = App(socket)
             try:
                 if label is not None:

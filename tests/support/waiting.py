@@ -1,7 +1,8 @@
 """Waiting in tests. Nobody sleeps: a test polls a condition, and fails at a deadline.
 
-`pause` is for what a test sets up, such as a server that is slow. A test does not wait with it. `pass_time` and
-`hurry` are for what ends by a time limit in this process: the limit stays as it is, and is over sooner.
+`pause` is for what a test sets up, such as a server that is slow. A test does not wait with it. `pass_time`,
+`let_time_end` and `hurry` are for what ends by a time limit in this process: the limit stays as it is, and is over
+sooner. Whatever must happen before the limit has all of it, also on a busy machine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
+"""At forty programs for two processors, what takes two seconds alone takes one minute."""
+PATIENT = {"open_timeout": DEADLINE_S, "ping_timeout": DEADLINE_S}
+"""Keywords of a client of a websocket, which would wait for 10 and 20 s."""
 POLL_FIRST_S = 0.001
 POLL_MAX_S = 0.02
 HURRY_S = 0.002
@@ -81,6 +85,13 @@ class _Ahead:
 
     def __call__(self) -> float:
         return time.monotonic() + self.ahead_s
+
+
+async def let_time_end(task: asyncio.Task[Any], time_s: float) -> None:
+    """Let a time limit of so many seconds be over, whenever it begins, until the task has ended."""
+    while not task.done():
+        pass_time(time_s)
+        await asyncio.sleep(0)
 
 
 async def hurry() -> None:

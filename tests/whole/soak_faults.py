@@ -293,7 +293,7 @@ async def _pressed(run: Run, path: str, body: bytes) -> None:
     def send() -> None:
         with contextlib.suppress(OSError):
             request = urllib.request.Request(run.house.comfyui.url + path, body)
-            urllib.request.urlopen(request, timeout=5.0).close()
+            urllib.request.urlopen(request, timeout=30.0).close()
 
     await asyncio.to_thread(send)
 

@@ -81,7 +81,7 @@ async def lose_comfyui_with_its_files(run: Run) -> None:
     standin.output.rename(house.emptied[-1])
     standin.output.mkdir()
     await run.lasts(0.0, 3.0 * MOVE_AFTER_S)
-    await standin.again()
+    await standin.begin()
 
 
 async def lose_an_answer_and_go_away(run: Run) -> None:

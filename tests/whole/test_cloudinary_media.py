@@ -22,7 +22,7 @@ from support.command_line import command
 from support.doomed_lives import Seen, die, last_life
 from support.media_graphs import graph_of, savers_of, several
 from support.processes import in_between
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame
 
 MEDIA = ("png", "mp4", "flac", "glb", "text", "exr")
@@ -112,7 +112,7 @@ def delete_by_hand(account: Account, kind: str, name: str) -> None:
     key = base64.b64encode(f"{account.api_key}:{account.api_secret}".encode()).decode()
     headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
     asked = urllib.request.Request(url, json.dumps({"public_ids": [name]}).encode(), headers, method="DELETE")
-    with urllib.request.urlopen(asked, timeout=10.0) as answer:
+    with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
         assert json.load(answer)["deleted"] == {name: "deleted"}
 
 

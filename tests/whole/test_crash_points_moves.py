@@ -63,7 +63,7 @@ async def test_what_a_daemon_left_where_it_died_is_rendered_elsewhere_and_stored
     left = left_at(fleet, "a")
     a.kill()
     batch = await last_life(fleet, seen, partial(ask, fleet=fleet, seen=seen))
-    await a.again()
+    await a.begin()
     await until(lambda: not strays_of(fleet), "no stray is left")
     seen.check_replies()
     fleet.check_stored(batch)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.cli.base import USAGE
+from support.waiting import DEADLINE_S
 
 
 def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +56,7 @@ def test_a_demo_that_is_kept_names_its_page_and_how_to_sign_in(tmp_path: Path) -
         assert page, done.stdout
         assert state, done.stdout
         asked = urllib.request.Request(page[1], headers={"Accept": "text/html"})
-        with urllib.request.urlopen(asked, timeout=10.0) as answer:
+        with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
             assert b"page.js" in answer.read()
         assert Path(state[1], "token").is_file()
     finally:

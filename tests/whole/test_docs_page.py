@@ -12,6 +12,7 @@ import pytest
 from comfyledger.wire.routes import ROUTES
 from support.browser import CHROMIUM, FLAGS
 from support.processes import House
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
@@ -38,7 +39,7 @@ async def shown(url: str, profile: Path) -> tuple[str, str]:
         CHROMIUM, *words, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_S):
             page, told = await browser.communicate()
     finally:
         if browser.returncode is None:

@@ -10,6 +10,7 @@ import aiohttp
 
 from support.event_stream import follow
 from support.processes import House
+from support.waiting import DEADLINE_S
 
 PAGES = 4
 """How often the daemon is killed."""
@@ -42,7 +43,7 @@ async def followed(house: House, last_id: str, least: int) -> tuple[str, list[in
         async with follow(session, url, token, last_id) as stream:
             with suppress(EOFError, aiohttp.ClientError, ConnectionError):
                 while len(seen) < least:
-                    sent = await asyncio.wait_for(stream.next(), 30)
+                    sent = await asyncio.wait_for(stream.next(), DEADLINE_S)
                     assert sent.last_id.endswith(f":{sent.data['position']}")
                     seen.append(sent.data["position"])
             return stream.last_id, seen

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from comfyledger.cli.main import cli
 from support.documents import CLI, ROOT, conversation, shell_lines
 from support.processes import House
-from support.waiting import DEADLINE_S, until
+from support.waiting import DEADLINE_S, PATIENT, until
 from support.wire_app import of_kind
 
 EXAMPLE = ROOT / "examples" / "follow_a_batch.py"
@@ -91,7 +91,7 @@ async def test_the_conversation_that_is_shown_takes_place(house: House) -> None:
     await house.begin()
     headers = {"Authorization": f"Bearer {house.daemon.token}"}
     async with connect(
-        house.daemon.url.replace("http", "ws") + "/ws", additional_headers=headers, proxy=None
+        house.daemon.url.replace("http", "ws") + "/ws", additional_headers=headers, proxy=None, **PATIENT
     ) as socket:
         await converse(socket, conversation())
 

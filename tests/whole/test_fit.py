@@ -127,7 +127,7 @@ async def test_while_one_is_away_that_may_take_it_a_prompt_waits_and_says_for_wh
         said = await until(told, "it says who refuses it")
         assert "a: " in said["unfit"]
         assert "EmptyImage" in said["unfit"]
-        await away.again()
+        await away.begin()
         (batch,) = await app.settled(accepted["batch_id"])
     fleet.check_stored(batch)
     assert posted(fleet)["a"] == 0

@@ -16,11 +16,11 @@ import pytest
 from support.documents import HTTP, ROOT, blocks
 from support.processes import House
 from support.spool_files import image
+from support.waiting import DEADLINE_S
 from support.wire_app import Frame, of_kind
 
 CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
 NODE = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
-DEADLINE_S = 60.0
 
 
 @asynccontextmanager

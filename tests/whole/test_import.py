@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from support.processes import House
-from support.waiting import until
+from support.waiting import PATIENT, until
 from support.wire_app import check_gap_free, of_kind
 
 OUTLIER = "Bo/characters/opal-fever/images/Bo_opal-fever_image_20251122"
@@ -56,7 +56,7 @@ class Between:
     async def _speak(self, client: ServerConnection) -> None:
         url = self.house.daemon.url.replace("http", "ws", 1) + "/ws"
         headers = {"Authorization": f"Bearer {self.house.daemon.token}"}
-        async with connect(url, additional_headers=headers, proxy=None) as daemon:
+        async with connect(url, additional_headers=headers, proxy=None, **PATIENT) as daemon:
             back = asyncio.create_task(self._answer(daemon, client))
             with contextlib.suppress(ConnectionClosed):
                 async for frame in client:

@@ -177,7 +177,7 @@ async def test_a_comfyui_that_is_away_is_owed_the_removal_until_it_is_back(house
         await forget(app)
         await owed_there_alone(app)
         house.daemon.signal(signal.SIGKILL)
-        await house.comfyui.again()
+        await house.comfyui.begin()
         await house.daemon.begin()
     async with house.app("app") as app:
         await gone(app)
@@ -195,7 +195,7 @@ async def test_a_comfyui_that_is_gone_for_good_is_given_up_by_a_person(house: Ho
             await app.ask("recover", drop_comfyui="main")
         assert refused.value.code == "invalid_field"
     house.daemon.end()
-    await house.comfyui.again()
+    await house.comfyui.begin()
     config = house.folder / "config.toml"
     config.write_text(config.read_text().replace("[comfyui.main]", "[comfyui.other]"))
     await house.daemon.begin()

@@ -15,7 +15,7 @@ import pytest
 
 from support.ledger_builders import check_tables
 from support.processes import QUICK, House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import Refusal
 
 
@@ -28,7 +28,7 @@ def write_lock(path: Path) -> Iterator[sqlite3.Connection]:
 
 def ready(house: House) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"{house.daemon.url}/readyz", timeout=10.0) as answer:
+        with urllib.request.urlopen(f"{house.daemon.url}/readyz", timeout=DEADLINE_S) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         with error:

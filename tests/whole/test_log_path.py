@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from support.processes import Daemon, House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import coloured
 
 
@@ -58,7 +58,7 @@ def full() -> tuple[int, Callable[[], None]]:
 def dropped(house: House) -> int:
     headers = {"Authorization": f"Bearer {house.daemon.token}"}
     request = urllib.request.Request(house.daemon.url + "/metrics", headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
         lines = answer.read().decode().splitlines()
     return next(int(float(one.split()[1])) for one in lines if one.startswith("comfyledger_log_lines_dropped_total "))
 

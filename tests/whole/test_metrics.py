@@ -7,7 +7,7 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.processes import House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import coloured
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -15,7 +15,9 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def fetched(house: House, path: str) -> bytes:
     headers = {"Authorization": f"Bearer {house.daemon.token}"}
-    with urllib.request.urlopen(urllib.request.Request(house.daemon.url + path, headers=headers), timeout=10) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(house.daemon.url + path, headers=headers), timeout=DEADLINE_S
+    ) as answer:
         return bytes(answer.read())
 
 

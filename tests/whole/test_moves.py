@@ -91,7 +91,7 @@ async def test_a_prompt_whose_answer_never_came_is_stored_once_although_two_back
         moved = await said(app, "prompt_moved")
         assert [(one["attempt"], one["backend"], one["reason"]) for one in moved] == [(1, "a", "away")]
         assert len(files_of(a, batch_id)) == len(files_of(b, batch_id)) == 1, "both have rendered it"
-        await a.again()
+        await a.begin()
         ended = await said(app, "stray_ended")
         assert [(one["attempt"], one["backend"], one["outcome"]) for one in ended] == [(1, "a", "late")]
         log = await check_once(fleet, app, batch)
@@ -120,7 +120,7 @@ async def test_with_move_after_0_it_waits_for_its_backend_and_explain_says_so(fl
         assert found["since_ms"] > 0
         await pause(1.0)
         assert of_kind(await app.log(), "prompt_moved") == []
-        await a.again()
+        await a.begin()
         (batch,) = await app.settled(batch_id)
         log = await check_once(fleet, app, batch)
     assert of_kind(log, "prompt_moved") == []
@@ -170,7 +170,7 @@ async def test_a_stray_that_finished_first_is_used_and_its_successor_cancelled(f
         await until(heard, "the daemon has heard it")
         a.signal(signal.SIGKILL)
         await until(lambda: b.control()["held_at"], "b renders it")
-        await a.again()
+        await a.begin()
         (batch,) = await app.settled(batch_id)
         moved = await said(app, "prompt_moved", 2)
         assert [(one["attempt"], one["backend"], one["reason"]) for one in moved] == [
@@ -201,7 +201,7 @@ async def test_a_stray_whose_file_was_cut_off_takes_nothing_from_its_successor(f
         cut.parent.mkdir(parents=True, exist_ok=True)
         cut.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
         await until(lambda: b.control()["held_at"], "b renders it")
-        await a.again()
+        await a.begin()
         (ended,) = await said(app, "stray_ended")
         assert ended["outcome"] == "gone"
         b.control(hold=[])
@@ -258,7 +258,7 @@ async def with_poison(fleet: Fleet, app: App) -> tuple[Frame, Frame]:
     return await app.submit("bad", images=images), await app.submit("good", "Mina", images=coloured(4))
 
 
-@pytest.mark.parametrize("keys", ["", "move_after_s = 2"])
+@pytest.mark.parametrize("keys", ["", "move_after_s = 60"])
 async def test_a_poison_prompt_takes_down_one_backend_of_three(three: Fleet, keys: str) -> None:
     with three as fleet:  # type: ignore[attr-defined]
         fleet.keys = keys
@@ -290,7 +290,7 @@ async def test_a_poison_prompt_whose_backends_stay_away_takes_down_two_of_three(
             await pause(2.0)
             assert len(set(fallen)) == 2
             for name in fallen:
-                await fleet.standins[name].again()
+                await fleet.standins[name].begin()
             (bad,) = await app.settled(bad["batch_id"])
             assert [image["state"] for image in bad["images"]] == ["stored", "failed", "stored", "stored"]
             assert bad["images"][1]["code"] == "poison"
@@ -358,7 +358,7 @@ async def test_a_person_moves_from_a_comfyui_that_is_away_and_drain_waits_for_wh
         draining = asyncio.create_task(command(fleet, "drain", "backend:a", "--wait"))
         await until(lambda: strays_of(app), "it is shown")
         assert not draining.done()
-        await a.again()
+        await a.begin()
         one = await draining
         assert (one["state"], one["work"].get("strays", 0)) == ("paused", 0)
         await check_once(fleet, app, batch)
@@ -406,7 +406,7 @@ async def test_a_daemon_that_dies_while_prompts_move_goes_on(fleet: Fleet, place
     await fleet.daemon.begin()
     async with fleet.app() as app:
         (batch,) = await app.settled(batch_id)
-        await a.again()
+        await a.begin()
         await said(app, "stray_ended")
         await check_once(fleet, app, batch)
 
@@ -437,7 +437,7 @@ async def test_a_comfyui_that_comes_and_goes_costs_renders_and_no_image(fleet: F
 
 async def comes_back(standin: StandIn) -> bool:
     if standin.exit_code() is not None:
-        await standin.again()
+        await standin.begin()
     return True
 
 

@@ -60,7 +60,7 @@ async def test_what_an_old_release_left_at_two_comfyuis_ends_also_if_one_is_away
         async with old.app() as app:
             if away:
                 await until(lambda: happened(app, "prompt_moved"), "a prompt moves")
-                await b.again()
+                await b.begin()
             await none_open(app)
             await until(lambda: nothing_left(app), "no stray is left")
             for one in old.left["answers"]:

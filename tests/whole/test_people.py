@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 from support.processes import EarlierStandIn, House, StandIn
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import App, coloured, of_kind
 
 
@@ -17,7 +17,7 @@ def at_comfyuis_page(house: House, path: str, body: dict[str, Any]) -> None:
     request = urllib.request.Request(
         house.comfyui.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    urllib.request.urlopen(request, timeout=10.0).close()
+    urllib.request.urlopen(request, timeout=DEADLINE_S).close()
 
 
 async def held(app: App, batch_id: str) -> str:

@@ -11,7 +11,7 @@ from support.command_line import said
 from support.graphs import node
 from support.loaded_pictures import INPUT, RED, add
 from support.processes import House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 GRAPH: dict[str, Any] = {
     "1": node("NoiseImage", width=64, height=64, seed=1, batch_size=1),
@@ -26,7 +26,7 @@ async def made_by_hand(house: House, graph: dict[str, Any]) -> list[bytes]:
     """The files that a graph makes."""
     body = json.dumps({"prompt": graph}).encode()
     asked = urllib.request.Request(f"{house.comfyui.url}/prompt", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=10.0) as answer:
+    with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
         prompt_id = json.load(answer)["prompt_id"]
     history = await until(lambda: house.comfyui.history(prompt_id), "it is rendered")
     files = history[prompt_id]["outputs"]["9"]["images"]

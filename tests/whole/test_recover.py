@@ -15,6 +15,7 @@ from typing import Any
 from support.cloudinary_process import Account, CloudHouse
 from support.command_line import command
 from support.processes import House
+from support.waiting import DEADLINE_S
 from support.wire_app import App, Frame, coloured, of_kind
 
 CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
@@ -151,5 +152,5 @@ def _delete(account: Account, public_id: str) -> None:
     headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
     body = json.dumps({"public_ids": [public_id]}).encode()
     asked = urllib.request.Request(url, body, headers, method="DELETE")
-    with urllib.request.urlopen(asked, timeout=10.0) as answer:
+    with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
         assert json.load(answer)["deleted"] == {public_id: "deleted"}

@@ -51,7 +51,7 @@ async def test_the_scaler_starts_what_is_wanted_and_stops_what_is_idle(tmp_path:
             async with fleet.app() as app:
                 batch_id = (await app.submit("r1", quantity=40, **DRAWN))["batch_id"]
                 await until(lambda: scaler.says("start a", "start b"), "both are wanted")
-                await fleet.standins["b"].again()
+                await fleet.standins["b"].begin()
                 (batch,) = await app.settled(batch_id)
                 scaler.forget()
                 await until(lambda: scaler.says("stop a", "stop b"), "nothing is wanted any more")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.processes import House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Refusal, of_kind
 
 TYPED = "sk-typed-into-the-file-1111"
@@ -130,7 +130,7 @@ async def ended(house: House) -> int:
     popen = house.daemon._popen
     assert popen is not None
     await until(lambda: popen.poll() is not None, "it ends")
-    return popen.wait(timeout=1.0)
+    return popen.wait(timeout=DEADLINE_S)
 
 
 async def test_a_missing_secret_ends_the_start_and_names_its_source(house: House) -> None:

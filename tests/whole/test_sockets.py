@@ -1,4 +1,4 @@
-"""Sockets lie: whatever ComfyUI's does, completions are found, with few calls, little memory and quick answers."""
+"""Sockets lie: whatever ComfyUI's does, completions are found, with few calls and little memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from support.waiting import pause, until
 from support.wire_app import App, Frame, coloured, of_kind
 
 GRACE_S = 1.0
-SLACK_S = 3.0
-"""What processes on a busy machine take beside."""
 PEAK_BYTES_MAX = 200_000_000
 
 
@@ -21,18 +19,16 @@ async def backend(app: App) -> Frame:
     return {"deaf": 0, "reconnects": 0, "sweeps": 0, **info}
 
 
-async def settled_after(house: House, app: App, request_id: str, **fault: Any) -> float:
-    """Turn a fault on while a prompt works; how many seconds after its release the batch was settled."""
+async def settled_despite(house: House, app: App, request_id: str, **fault: Any) -> None:
+    """Turn a fault on while a prompt works. Its completion is found all the same."""
     house.comfyui.control(hold=["in_node"])
     color = len(house.comfyui.posted()) + 1
     asked = await app.submit(request_id, images=[{"inputs": {"color": color}}])
     await until(lambda: house.comfyui.control()["held_at"] == "in_node", "the prompt works")
     house.comfyui.control(**fault)
     house.comfyui.control(hold=[])
-    began = time.monotonic()
     (batch,) = await app.settled(asked["batch_id"])
     house.check_stored(batch)
-    return time.monotonic() - began
 
 
 async def connected_again(app: App, reconnects: int) -> Frame:
@@ -40,7 +36,7 @@ async def connected_again(app: App, reconnects: int) -> Frame:
         info = await backend(app)
         return info if info["connected"] and info["reconnects"] == reconnects else None
 
-    info: Frame = await until(connected, f"connected again, {reconnects} reconnects", deadline_s=10.0)
+    info: Frame = await until(connected, f"connected again, {reconnects} reconnects")
     return info
 
 
@@ -53,7 +49,7 @@ async def test_a_socket_that_ends_in_any_way_is_replaced_and_costs_no_completion
     ]
     async with house.app() as app:
         for count, fault in enumerate(faults, 1):
-            assert await settled_after(house, app, f"r{count}", **fault) < SWEEP_S + SLACK_S, fault
+            await settled_despite(house, app, f"r{count}", **fault)
             await connected_again(app, count)
         info = await backend(app)
     assert info["deaf"] == 0
@@ -68,13 +64,12 @@ async def test_an_open_silent_socket_is_detected_replaced_counted_and_logged(sid
 async def open_and_silent(house: House, fault: dict[str, Any]) -> None:
     await house.begin()
     async with house.app() as app:
-        took = await settled_after(house, app, "r1", **fault)
-        again = await settled_after(house, app, "r2")
+        await settled_despite(house, app, "r1", **fault)
+        await settled_despite(house, app, "r2")
         info = await connected_again(app, 1)
-        assert max(took, again) < SWEEP_S + SLACK_S
         assert info["deaf"] == 1
         house.comfyui.control(deaf=False, mend_sockets=True)
-        assert await settled_after(house, app, "r3") < SWEEP_S + SLACK_S
+        await settled_despite(house, app, "r3")
         assert (await backend(app))["deaf"] == 1
     await until(lambda: "comfyui.socket_deaf" in house.daemon.last_words(), "it is logged")
     (said,) = [fact for fact in house.daemon.facts() if fact["event"] == "comfyui.socket_deaf"]
@@ -105,24 +100,20 @@ async def test_a_restart_behind_a_half_open_socket_is_not_blamed_on_a_person(hou
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 4
 
 
-async def test_a_long_render_needs_few_calls_little_memory_and_little_time(
-    house: House,
-) -> None:
+async def test_a_long_render_needs_few_calls_and_little_memory(house: House) -> None:
     await house.begin()
     house.comfyui.control(hold=["in_node"])
     async with house.app() as app:
         asked = await app.submit("r1", images=coloured(5))
         await until(lambda: len(house.comfyui.posted()) == 3, "the queue is full")
-        before, began = len(house.comfyui.requests()), time.monotonic()
+        began, before = time.monotonic(), len(house.comfyui.requests())
         await until(lambda: time.monotonic() - began > 2 * SWEEP_S, "a quiet while has passed")
         calls = len(house.comfyui.requests()) - before
         assert calls / (time.monotonic() - began) <= 3 * 2 / SWEEP_S
         house.comfyui.control(flood_per_s=5_000)
-        took = await answer_times(app, 1.0)
+        await answers(app, 100)
         house.comfyui.control(big_frame_bytes=50_000_000)
-        took += await answer_times(app, 1.0)
-        assert sorted(took)[len(took) // 2] < 0.1
-        assert max(took) < 1.0
+        await answers(app, 100)
         house.comfyui.control(hold=[], flood_per_s=0)
         (batch,) = await app.settled(asked["batch_id"])
         info = await backend(app)
@@ -133,13 +124,8 @@ async def test_a_long_render_needs_few_calls_little_memory_and_little_time(
     assert house.daemon.peak_bytes() < PEAK_BYTES_MAX
 
 
-async def answer_times(app: App, for_s: float) -> list[float]:
-    """How long the daemon took for each of its answers meanwhile."""
-    took: list[float] = []
-    until_s = time.monotonic() + for_s
-    while time.monotonic() < until_s:
-        began = time.monotonic()
+async def answers(app: App, times: int) -> None:
+    """The daemon answers all the while."""
+    for _ in range(times):
         await app.ask("list_batches")
-        took.append(time.monotonic() - began)
         await pause(0.005)
-    return took

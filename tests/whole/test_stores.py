@@ -12,7 +12,7 @@ import time
 import pytest
 
 from support.processes import PROBE, House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame, Refusal, coloured, of_kind
 
 KNOCK_S = 0.25
@@ -147,7 +147,7 @@ async def test_what_one_store_will_not_take_is_parked_there_alone(house: House) 
 def refused_start(house: House) -> str:
     """What a start says that is refused."""
     words = [sys.executable, "-m", "comfyledger", "run", "--config", str(house.folder / "config.toml")]
-    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=DEADLINE_S)
     assert ended.returncode == 1, ended.stderr
     assert not (house.state / "door.json").exists(), "the door was opened"
     return ended.stderr

@@ -38,7 +38,7 @@ async def test_a_comfyui_that_was_never_seen_is_asked_at_first_contact(house: Ho
         wrong, right = await app.submit("wrong", **WRONG), await app.submit("right")
         assert all(UNCHECKED in answer["found"][0] for answer in (wrong, right))
         assert (await refusal(app, workflow=DOCUMENT, inputs={}))["code"] == "backend_unknown"
-        await house.comfyui.again()
+        await house.comfyui.begin()
         (settled,) = await app.settled(right["batch_id"])
         assert (await known(app) or 0) > 0
     house.daemon.signal(signal.SIGKILL)
@@ -65,6 +65,6 @@ async def test_a_daemon_that_starts_before_its_comfyui_knows_what_it_has(house: 
         right = await app.submit("right")
         assert UNCHECKED not in right["found"][0]
         assert (await refusal(app, workflow=DOCUMENT, inputs={}))["code"] == "workflow_no_output"
-        await house.comfyui.again()
+        await house.comfyui.begin()
         (settled,) = await app.settled(right["batch_id"])
     assert settled["stored"] == 3

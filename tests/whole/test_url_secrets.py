@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from support.processes import House
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 from support.wire_app import coloured
 
 SECRET = "s3cret-pä@ss"
@@ -97,5 +97,7 @@ async def test_the_password_works_for_calls_and_socket_and_is_shown_nowhere(hous
 
 async def typed(house: House, *words: str) -> str:
     command = [sys.executable, "-m", "comfyledger", "--state-dir", str(house.state), *words]
-    ran = await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True, text=True, timeout=60)
+    ran = await asyncio.to_thread(
+        subprocess.run, command, check=False, capture_output=True, text=True, timeout=DEADLINE_S
+    )
     return ran.stdout + ran.stderr

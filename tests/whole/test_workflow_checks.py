@@ -10,6 +10,7 @@ import pytest
 
 from support.checked_graphs import FORMS, RIGHT, WRONG, Case
 from support.processes import House
+from support.waiting import DEADLINE_S
 from support.wire_app import App, Refusal
 
 SMALL: dict[str, Any] = {"quantity": 1, "inputs": {}}
@@ -17,7 +18,7 @@ CASES_MIN = 30
 
 
 def object_info(house: House) -> Any:
-    with urllib.request.urlopen(f"{house.comfyui.url}/object_info", timeout=10.0) as answer:
+    with urllib.request.urlopen(f"{house.comfyui.url}/object_info", timeout=DEADLINE_S) as answer:
         return json.load(answer)
 
 

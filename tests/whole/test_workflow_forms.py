@@ -14,6 +14,7 @@ from support.checked_graphs import changed
 from support.graphs import node
 from support.page_documents import BYPASSED, MUTED, document
 from support.processes import House
+from support.waiting import DEADLINE_S
 from support.wire_app import App
 
 Graph = dict[str, Any]
@@ -57,7 +58,7 @@ def noise(**inputs: Any) -> Graph:
 
 async def test_the_forms_that_people_have_run_as_they_mean_them(house: House) -> None:
     await house.begin(depth=8)
-    with urllib.request.urlopen(f"{house.comfyui.url}/object_info", timeout=10.0) as answer:
+    with urllib.request.urlopen(f"{house.comfyui.url}/object_info", timeout=DEADLINE_S) as answer:
         info = json.load(answer)
     async with house.app() as app:
         await a_small_range(house, app)

@@ -17,6 +17,7 @@ from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.checks import ALL, LONG, Checks
 from comfyledger.workers.spool.spool import Spool
 from support.spool_files import image, keep
+from support.waiting import DEADLINE_S
 
 # ---- the bound
 
@@ -41,7 +42,7 @@ async def test_checks_together_stay_below_the_bound_whatever_is_cancelled() -> N
         task.cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(end) for end in ends} <= {type(None), asyncio.CancelledError}
-    async with asyncio.timeout(1), checks.turn(ALL):
+    async with asyncio.timeout(DEADLINE_S), checks.turn(ALL):
         pass
 
 
@@ -74,12 +75,12 @@ async def test_a_place_is_given_back_once_whether_its_holder_is_slow_or_not() ->
 
     tasks = [asyncio.create_task(slow()) for _ in range(2)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(5), turns.turn():
+    async with asyncio.timeout(DEADLINE_S), turns.turn():
         pass
     assert inside == 2
     leave.set()
     await asyncio.gather(*tasks)
-    async with asyncio.timeout(5), turns.turn(), turns.turn():
+    async with asyncio.timeout(DEADLINE_S), turns.turn(), turns.turn():
         waiting = asyncio.create_task(slow())
         await asyncio.sleep(0)
         assert inside == 2

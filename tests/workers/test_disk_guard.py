@@ -38,7 +38,7 @@ from comfyledger.workers.spool.disks import Use, Watched
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_builders import log_of, submission
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 MIB = 1024 * 1024
 
@@ -208,7 +208,7 @@ async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(guar
     assert [line.kind for line in guarded.lanes()] == ["lane_paused"]
     files.trouble = None
     await guarded.turn()
-    await asyncio.wait_for(asyncio.gather(*files.tasks), 10)
+    await asyncio.wait_for(asyncio.gather(*files.tasks), DEADLINE_S)
     await guarded.turn()
     assert (files.tries, files.kept) == (8, 4)
     assert [line.kind for line in guarded.lanes()] == ["lane_paused", "lane_resumed"]
@@ -224,7 +224,7 @@ async def test_no_file_is_tried_while_the_disk_is_short(guarded: GuardedLedger) 
     assert files.tries == 1
     files.trouble, guarded.disks.free["spool"] = None, 100 * MIB
     await guarded.turn()
-    await asyncio.wait_for(files.tasks[0], 10)
+    await asyncio.wait_for(files.tasks[0], DEADLINE_S)
 
 
 async def test_a_trouble_of_which_no_file_is_left_to_ask_is_over(guarded: GuardedLedger) -> None:

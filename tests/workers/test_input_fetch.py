@@ -17,6 +17,7 @@ from comfyledger.workers.inputs import fetch as fetch_module
 from comfyledger.workers.inputs import paced as paced_module
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.paced import TooSlow, paced
+from support.ports import closed_port
 from support.spool_files import image
 from support.waiting import pass_time
 
@@ -207,10 +208,7 @@ async def test_a_file_that_breaks_off_is_refused(server: Server) -> None:
 
 
 async def test_nobody_listening_is_said() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    here = f"http://127.0.0.1:{port}"
+    here = f"http://127.0.0.1:{closed_port()}"
     found = await refused(fetcher(here), f"{here}/x.png?key=secret")
     assert (found.code, "secret" in str(found)) == ("url_failed", False)
 

@@ -8,6 +8,7 @@ import pytest
 
 from comfyledger.workers.comfyui import posting as posting_module
 from comfyledger.workers.comfyui.posting import Posting
+from support.waiting import DEADLINE_S
 
 
 async def passes(wait: asyncio.Task[None]) -> bool:
@@ -56,5 +57,5 @@ async def test_the_order_is_not_waited_for_without_end(monkeypatch: pytest.Monke
     posting = Posting()
     posting.begins("a")
     posting.begins("b")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         await posting.turn("b")

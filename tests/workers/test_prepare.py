@@ -15,6 +15,7 @@ from comfyledger.plugin_api import LaneFault, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.stores import prepare
 from comfyledger.workers.stores.prepare import StorePreparer
+from support.waiting import DEADLINE_S
 
 
 class Slow:
@@ -74,7 +75,7 @@ async def test_a_store_that_is_away_at_the_start_is_used_as_soon_as_it_can_be() 
     room, stores = opener(Slow(3), Batches(), reporter)
     await room.first()
     assert (stores["slow"].store, stores["slow"].problem) == (None, "No route to host")
-    await asyncio.wait_for(room.run(), 5)
+    await asyncio.wait_for(room.run(), DEADLINE_S)
     assert stores["slow"].identity == "slow:/there"
     assert stores["slow"].store is not None
     assert reporter.probed == ["store/slow"]
@@ -90,7 +91,7 @@ async def test_a_store_that_turns_out_later_to_be_another_place_is_not_used(tmp_
     reporter = Reports()
     room, stores = opener(Slow(2), Batches("slow:/elsewhere"), reporter)
     await room.first()
-    await asyncio.wait_for(room.run(), 5)
+    await asyncio.wait_for(room.run(), DEADLINE_S)
     assert stores["slow"].store is None
     assert "is now slow:/there" in stores["slow"].problem
     assert reporter.probed == []
@@ -106,5 +107,5 @@ async def test_a_plugin_that_dies_is_a_status_and_is_asked_again() -> None:
     room, stores = opener(Dying(1), Batches(), Reports())
     await room.first()
     assert "ZeroDivisionError" in stores["slow"].problem
-    await asyncio.wait_for(room.run(), 5)
+    await asyncio.wait_for(room.run(), DEADLINE_S)
     assert stores["slow"].store is not None

@@ -27,6 +27,7 @@ from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 from support.media_builders import wav
 from support.spool_files import LIMITS, image, keep
+from support.waiting import DEADLINE_S
 
 
 def files(root: Path) -> set[str]:
@@ -321,7 +322,7 @@ async def test_a_cancellation_waits_for_the_disk_and_then_leaves_nothing(
 
     def slow(source: BinaryIO, sink: BinaryIO, **how: object) -> ProvedFile:
         loop.call_soon_threadsafe(entered.set)
-        leave.wait(10)
+        leave.wait(DEADLINE_S)
         sink.write(b"late")
         raise Broken("truncated", "Late.")
 

@@ -20,8 +20,9 @@ from aiohttp import web
 from comfyledger.core.webhooks import signature, signing_key
 from comfyledger.workers.webhooks import post
 from comfyledger.workers.webhooks.post import Poster, Signed, fault_of
+from support.ports import closed_port
 from support.receiver import SECRET
-from support.waiting import pause
+from support.waiting import DEADLINE_S, pause
 
 OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
 BODY = b'{"type": "batch_settled"}'
@@ -191,7 +192,7 @@ async def test_an_endless_answer_counts_by_its_status_and_is_left_soon(
             await pause(0.01)
 
     endpoint.answer = endless
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(DEADLINE_S):
         assert await endpoint.post() is None
 
 
@@ -229,9 +230,7 @@ async def test_headers_without_an_end_are_a_fault_of_the_endpoint() -> None:
 
 
 async def test_a_port_where_nobody_listens_is_named_in_the_words_of_the_system(endpoint: Endpoint) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    fault = await endpoint.post(f"http://127.0.0.1:{port}/")
+    fault = await endpoint.post(f"http://127.0.0.1:{closed_port()}/")
     assert (fault.code, fault.text) == ("not_reached", "The endpoint cannot be reached: Connection refused.")
 
 

@@ -48,7 +48,7 @@ WEBP_OF_16383 = bytes.fromhex("524946461c000000574542505650384c0f0000002ffebfff0
 _LARGE_TIFF = ((256, 4, 1, 60_000), (257, 4, 1, 60_000), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 4))
 HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "a PNG of 16384 x 16384": ("png", png(16_384, 16_384), PIXELS),
-    "a PNG of 2^31 x 2^31": ("png", png(2**31 - 1, 1)[:16] + struct.pack(">2I", 2**31 - 1, 2**31 - 1), BROKEN),
+    "a PNG of 2^31 x 2^31": ("png", png(4, 4)[:16] + struct.pack(">2I", 2**31 - 1, 2**31 - 1), BROKEN),
     "a PNG whose pixels are no zlib": ("png", png(4, 4, chunk(b"IDAT", b"no zlib at all")), BROKEN),
     "a PNG with a profile of 16 MB": ("png", png(4, 4, chunk(b"iCCP", inflating(16_000_000))), BROKEN),
     "a PNG with a text of 16 MB": ("png", png(4, 4, chunk(b"zTXt", inflating(16_000_000))), BROKEN),

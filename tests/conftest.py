@@ -16,6 +16,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from support.installed import read_once
 from support.waiting import hurry
 
 settings.register_profile("patient", deadline=None)
@@ -35,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Whatever is set and whatever runs on this machine, a test sees its own folder and what it set itself."""
     write_to_memory()
     keep_compiled_files()
+    read_once()
     for name in [name for name in os.environ if name.startswith(FOREIGN) or name.lower().endswith("_proxy")]:
         del os.environ[name]
     for name in ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "XDG_RUNTIME_DIR"):

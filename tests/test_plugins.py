@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,7 +88,6 @@ def test_a_plugin_that_fails_takes_no_other_with_it(monkeypatch: pytest.MonkeyPa
         Entry("d", lambda: 1 / 0),
         Entry("e", Fine),
     ]
-    monkeypatch.setattr("importlib.metadata.distributions", lambda: [SimpleNamespace(entry_points=entries)])
     monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
     with capture_logs() as logs:
         kinds = store_kinds()
@@ -115,7 +113,6 @@ def test_a_plugin_of_another_version_is_a_status_that_says_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     entries = [Entry("shelf", Old), Entry("later", New), Entry("today", Today), Entry("odd", Odd)]
-    monkeypatch.setattr("importlib.metadata.distributions", lambda: [SimpleNamespace(entry_points=entries)])
     monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
     kinds = store_kinds()
     configured = {kind: {"kind": kind} for kind in ("old", "new", "today", "odd")}

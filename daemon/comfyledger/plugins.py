@@ -51,11 +51,13 @@ def store_kinds() -> dict[str, StoreKind]:
     """Every kind of store that installed plugins offer. A plugin that fails is logged and left out; others stay."""
     plugin_manager = pluggy.PluginManager(GROUP)
     plugin_manager.add_hookspecs(plugin_api)
-    for name in sorted({entry.name for entry in entry_points(group=GROUP)}):
+    # pluggy's own way would read the metadata of every installed distribution again for each plugin.
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            plugin_manager.load_setuptools_entrypoints(GROUP, name)
+            if not plugin_manager.has_plugin(entry.name):
+                plugin_manager.register(entry.load(), name=entry.name)
         except (Exception, SystemExit):
-            log.exception("plugin.broken", plugin=name)
+            log.exception("plugin.broken", plugin=entry.name)
     kinds: dict[str, StoreKind] = {}
     for name, plugin in plugin_manager.list_name_plugin():
         others = [other for other in plugin_manager.get_plugins() if other is not plugin]

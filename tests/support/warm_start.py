@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing.context import ForkServerProcess
+from functools import cache
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 from comfyledger import crash_points
@@ -22,12 +24,27 @@ from comfyledger import crash_points
 FOREIGN = ["pytest", "aiohttp", "aiohttp.web", "click", "msgspec", "rich.console", "rich.progress", "rich.table"]
 FOREIGN += ["rich.live", "rich.traceback", "structlog", "sqlite_utils", "pluggy", "ulid", "websockets.asyncio.client"]
 FOREIGN += ["PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.WebPImagePlugin"]
-OURS = ["comfyledger.app", "comfyledger.cli.commands.run", "comfyledger.sim.comfyui.server"]
+FOREIGN += ["encodings.idna", "httptools"]
+OURS = ["comfyledger.app", "comfyledger.cli.main", "comfyledger.cli.commands.run", "comfyledger.sim.comfyui.server"]
 OURS += ["comfyledger.sim.cloudinary.server", "comfyledger.sim.objects.server", "comfyledger_folder"]
 OURS += ["comfyledger_cloudinary", "uvloop"]
 
-_server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(FOREIGN + OURS)
+LAST = "support.frozen"
+
+
+@cache
+def _server() -> ForkServerContext:
+    """It finds this package by the environment that it is started with; its children get another."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*FOREIGN, *OURS, LAST])
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), before)))
+    ensure_running()
+    if before:
+        os.environ["PYTHONPATH"] = before
+    else:
+        del os.environ["PYTHONPATH"]
+    return context
 
 
 class Forked:
@@ -42,7 +59,7 @@ class Forked:
         constants: Mapping[str, float],
     ) -> None:
         given = (arguments, environment, out, log, constants)
-        self._process: ForkServerProcess = _server.Process(target=_become, args=given)
+        self._process: ForkServerProcess = _server().Process(target=_become, args=given)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid

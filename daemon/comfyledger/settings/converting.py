@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -31,7 +32,8 @@ def convert_character(raw: Mapping[str, Any], path: str, mistakes: list[Mistake]
     return _section(raw, Character, path, mistakes)
 
 
-def keys_of(kind: type[Section]) -> dict[str, Any]:
+@cache
+def keys_of(kind: type[Section]) -> Mapping[str, Any]:
     """The keys of a section with their types, in the order of the types."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: hints[name] for name in kind.__struct_fields__ if name not in _NOT_KEYS}

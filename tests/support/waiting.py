@@ -15,7 +15,7 @@ from typing import Any
 
 DEADLINE_S = 120.0
 """At forty programs for two processors, what takes two seconds alone takes one minute."""
-PATIENT = {"open_timeout": DEADLINE_S, "ping_timeout": DEADLINE_S}
+PATIENT: dict[str, Any] = {"open_timeout": DEADLINE_S, "ping_timeout": DEADLINE_S}
 """Keywords of a client of a websocket, which would wait for 10 and 20 s."""
 POLL_FIRST_S = 0.001
 POLL_MAX_S = 0.02

@@ -27,6 +27,7 @@ from comfyledger.engine import Engine
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.observers import Committed
 from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.workers.comfyui import history_cleanup
 from support.processes import StandIn
 from support.waiting import DEADLINE_S, until
 
@@ -161,8 +162,14 @@ def _told(sync: Callable[[int], None], found: Counter[str]) -> Callable[[int], N
 
 
 async def test_an_image_costs_so_much_and_no_more(
-    tmp_path: Path, opened: list[Ledger], syncs: Counter[str], visits: Counter[str], loops: Counter[str]
+    tmp_path: Path,
+    opened: list[Ledger],
+    syncs: Counter[str],
+    visits: Counter[str],
+    loops: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(history_cleanup, "GATHER_S", 600.0)  # a slow machine gathers as many as a fast one
     async with contextlib.AsyncExitStack() as stack:
         sim = StandIn(tmp_path, 0.0)
         stack.callback(sim.end)

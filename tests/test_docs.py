@@ -13,6 +13,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -120,8 +121,13 @@ def examples() -> Iterator[tuple[str, str]]:
         yield frame, asked[json.loads(frame)["id"]] if answered else ""
 
 
-@pytest.mark.parametrize(("frame", "answers"), list(examples()))
-def test_every_example_is_a_frame_exactly_as_it_would_be_sent(frame: str, answers: str) -> None:
+def test_every_example_is_a_frame_exactly_as_it_would_be_sent() -> None:
+    for frame, answers in examples():
+        assert sent_as(frame, answers) == json.loads(frame)
+
+
+def sent_as(frame: str, answers: str) -> Any:
+    """What would be sent in place of a frame."""
     envelope = wire.read_envelope(frame)
     said: wire.Message | wire.Answer
     if answers:
@@ -130,7 +136,7 @@ def test_every_example_is_a_frame_exactly_as_it_would_be_sent(frame: str, answer
         said = wire.read_request(wire.read_asked(frame.encode()))
     else:
         said = wire.read_answer(envelope)
-    assert json.loads(wire.frame(envelope.type, said, envelope.id)) == json.loads(frame)
+    return json.loads(wire.frame(envelope.type, said, envelope.id))
 
 
 # ---- HTTP
@@ -483,21 +489,20 @@ def commands(group: click.Group, before: str = "comfyledger") -> Iterator[str]:
             yield f"{before} {name}"
 
 
-@pytest.mark.parametrize("command", list(commands(cli)))
-def test_every_command_is_shown_by_example(command: str) -> None:
-    assert any(f"{line} ".startswith(f"{command} ") for line in shell_lines(CLI, "comfyledger")), command
+def test_every_command_is_shown_by_example() -> None:
+    shown = [f"{line} " for line in shell_lines(CLI, "comfyledger")]
+    assert [name for name in commands(cli) if not any(line.startswith(f"{name} ") for line in shown)] == []
 
 
-@pytest.mark.parametrize(
-    "line", [line for document in DOCUMENTS for line in shell_lines(document.read_text("utf-8"), "comfyledger")]
-)
-def test_every_command_that_is_shown_is_understood(line: str) -> None:
-    words = shlex.split(line)[1:]
-    command: click.Command = cli
-    while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
-    with command.make_context(str(command.name), words) as context:
-        assert context.args == []
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_is_shown_is_understood(document: Path) -> None:
+    for line in shell_lines(document.read_text("utf-8"), "comfyledger"):
+        words = shlex.split(line)[1:]
+        command: click.Command = cli
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        with command.make_context(str(command.name), words) as context:
+            assert context.args == [], line
 
 
 def options(command: click.Command) -> set[str]:
@@ -595,6 +600,7 @@ def test_no_word_is_explained_twice_or_used_nowhere() -> None:
 # ---- names and links
 
 
+@cache
 def functions(path: Path) -> set[str]:
     tree = ast.parse(path.read_text("utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -67,7 +67,7 @@ class CloudinaryPlace:
 
     def opened(self) -> Store:
         known = {"cloud_name": "demo", "api_key": "123456789012345", "api_secret": SECRET, "folder_mode": "dynamic"}
-        where = {"answer_timeout_s": 0.5, "upload_prefix": self._account.url}
+        where = {"upload_prefix": self._account.url}
         self.stores.append(CloudinaryStore.open("pics", {**known, **where}, self._folder / "state"))
         return self.stores[-1]
 

@@ -111,9 +111,9 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
     yield "problem", content["schema"], content["example"]
 
 
-@pytest.mark.parametrize(("name", "part", "shown"), list(examples()))
-def test_every_example_fits_its_schema(name: str, part: dict[str, Any], shown: Any) -> None:
-    assert list(checker(part).iter_errors(shown)) == [], name
+def test_every_example_fits_its_schema() -> None:
+    for name, part, shown in examples():
+        assert list(checker(part).iter_errors(shown)) == [], name
 
 
 def test_every_parameter_says_what_it_is() -> None:

@@ -35,6 +35,7 @@ from comfyledger.errors import CODES
 from comfyledger.wire.problems import Problem, status_of
 from comfyledger.wire.routes import ROUTES
 from comfyledger.wire.schema.json_schema import json_schema
+from comfyledger_objects.options import KNOWN
 from support.documents import (
     ARCHITECTURE,
     BACKENDS,
@@ -320,6 +321,10 @@ NOT_KEYS = {
 UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
 
 
+SHARED = set(KNOWN["gcs"]) & set(KNOWN["azure"]) - {"credential"}
+"""Options of object stores that every kind has: config.toml shows them once, for S3."""
+
+
 def config_keys() -> dict[str, tuple[str, bool]]:
     """Every key that config.toml shows, by its whole name: the comment right above it, and whether it is set."""
     found: dict[str, tuple[str, bool]] = {}
@@ -369,7 +374,9 @@ def test_config_toml_shows_no_key_that_does_not_exist() -> None:
     beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
     beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
     beside |= {f"plugins.cloudinary.{option}" for option in comfyledger_cloudinary.account._KNOWN}
-    beside |= {f"plugins.s3.{option}" for option in comfyledger_objects.options.KNOWN["s3"]}
+    beside |= {f"plugins.s3.{option}" for option in KNOWN["s3"]}
+    for kind in ("gcs", "azure"):
+        beside |= {f"plugins.{kind}.{option}" for option in KNOWN[kind] if option == "bucket" or option not in SHARED}
     assert set(config_keys()) == set(documented_keys()) | beside
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from comfyledger_objects.metadata import Found, found_from
-from comfyledger_objects.options import ENCRYPTIONS, LOOPBACK, Kind, Options
+from comfyledger_objects.options import ENCRYPTIONS, Kind, Options
 
 LISTED_MAX: Final = 1_000
 PIECE_BYTES: Final = 8_388_608
@@ -103,16 +103,16 @@ class Bucket:
         async for part in found:
             yield [found_from(meta) for meta in part if meta["path"] > after]
 
-    async def delete(self, key: str, etag: str = "") -> None:
+    async def delete(self, key: str, seen: Found | None = None) -> None:
         """Delete what has the key. Some servers raise FileNotFoundError if nothing has it.
 
-        `etag`: only if it is still this object, where the server can compare; raises PreconditionError if not.
+        `seen`: only if it is still this object, where obstore can say so (not to Azure). Raises PreconditionError if
+        it is another one.
         """
         from obstore import delete_async
 
-        is_conditional = etag and self._options.kind == "s3"
-        store = opened(self._options, {"If-Match": etag}) if is_conditional else self._store
-        await delete_async(store, key)
+        condition = _unchanged(self._options.kind, seen) if seen is not None else {}
+        await delete_async(opened(self._options, condition) if condition else self._store, key)
 
     async def signed_url(self, key: str, lifetime_s: int) -> str:
         """An address from which everybody gets the object for so many seconds."""
@@ -144,7 +144,7 @@ def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_m
             said |= _of_s3(options)
             return S3Store(options.bucket, config=said, **common)
         case "gcs":
-            return GCSStore(options.bucket, config=said | _of_gcs(options), **common)
+            return GCSStore(options.bucket, config=said | _endpoint(options, "base_url"), **common)
         case "azure":
             return AzureStore(options.bucket, config=said | _endpoint(options, "endpoint"), **common)
 
@@ -161,13 +161,15 @@ def _of_s3(options: Options) -> dict[str, Any]:
     }
 
 
-def _of_gcs(options: Options) -> dict[str, Any]:
-    """A stand-in on loopback gets no credentials."""
-    from urllib.parse import urlsplit
-
-    is_local = bool(options.endpoint) and LOOPBACK.fullmatch(urlsplit(options.endpoint).hostname or "")
-    skipped = {"skip_signature": True} if is_local and not options.secrets else {}
-    return {**_endpoint(options, "base_url"), **skipped}
+def _unchanged(kind: Kind, seen: Found) -> dict[str, str]:
+    """The header that lets a request act on this very object only."""
+    match kind:
+        case "s3":
+            return {"If-Match": seen.etag} if seen.etag else {}
+        case "gcs":
+            return {"x-goog-if-generation-match": seen.version} if seen.version else {}
+        case "azure":
+            return {}  # Its key signs this header too, and obstore adds it after it has signed.
 
 
 def _endpoint(options: Options, name: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ DISPENSABLE_S: Final = 2.0
 
 @hookimpl
 def comfyledger_stores() -> Mapping[str, StoreKind]:
-    kinds: tuple[Kind, ...] = ("s3",)
+    kinds: tuple[Kind, ...] = ("s3", "gcs", "azure")
     return {kind: partial(ObjectStore.open, kind) for kind in kinds}
 
 
@@ -169,7 +169,7 @@ class ObjectStore:
     async def _deleted(self, found: Found) -> Deletion:
         try:
             try:
-                await self._bucket.delete(found.key, found.etag)
+                await self._bucket.delete(found.key, found)
             except Exception as error:
                 if not is_not_supported(error):
                     raise

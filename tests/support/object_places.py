@@ -1,4 +1,6 @@
-"""Buckets for tests of the object stores: moto's S3 in a thread, behind a proxy on loopback that can be told to fail.
+"""Buckets for tests of the object stores, behind a proxy on loopback that can be told to fail.
+
+moto's S3 runs in a thread; Azurite and the stand-in for Google Cloud Storage are processes.
 
 The proxy is in the event loop of the test. It passes requests on as they are, except for what a test asked it to do.
 Needs moto, aiohttp and boto3; a test skips itself without them.
@@ -7,19 +9,29 @@ Needs moto, aiohttp and boto3; a test skips itself without them.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
+import obstore
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from obstore.store import AzureStore, GCSStore
 
 from comfyledger.plugin_api import Store
+from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
+from support.object_servers import ACCOUNT, ACCOUNT_KEY, Azurite
+from support.objects_process import BUCKET, Objects
 
 HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
+ADDED = frozenset({"Content-Type", "User-Agent", "Accept", "Accept-Encoding"})
+"""Headers that a client adds by itself. Signatures cover some of them."""
 Fault = Literal["cut_before", "cut_after"] | Callable[[], web.Response]
 Wanted = Callable[[web.Request], bool]
 _serial = itertools.count(1)
@@ -80,7 +92,7 @@ class FailingProxy:
             return self._cut(request)
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP | self.dropped}
         async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
+            aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=ADDED) as session,
             session.request(
                 request.method, f"{self._server}{request.raw_path}", data=body or None, headers=headers
             ) as answer,
@@ -171,6 +183,50 @@ class S3Place:
         await self.proxy.stop()
 
 
+class ProxiedPlace:
+    """A bucket of a server behind a failing proxy, read and written with obstore and not with our store."""
+
+    can_be_unreachable = True
+    can_be_cut = True
+    can_be_throttled = True
+
+    def __init__(self, kind: Kind, proxy: FailingProxy, direct: Any, folder: Path, **options: Any) -> None:
+        self._kind, self.proxy, self._direct, self._folder, self._options = kind, proxy, direct, folder, options
+        self.stores: list[ObjectStore] = []
+
+    def store(self, **more: Any) -> ObjectStore:
+        options = {"request_timeout_s": 20.0, **self._options, **more}
+        self.stores.append(ObjectStore.open(self._kind, "objects", options, self._folder / "state"))
+        return self.stores[-1]
+
+    def opened(self) -> Store:
+        return self.store()
+
+    async def contents(self) -> dict[str, bytes]:
+        found = [meta["path"] for meta in await obstore.list(self._direct).collect_async()]
+        return {key: bytes(await (await obstore.get_async(self._direct, key)).bytes_async()) for key in found}
+
+    async def put_foreign(self, public_id: str, extension: str, content: bytes) -> None:
+        await obstore.put_async(self._direct, f"{public_id}.{extension}", content)
+
+    @asynccontextmanager
+    async def unreachable(self) -> AsyncIterator[None]:
+        await self.proxy.stop()
+        yield
+        await self.proxy.start()
+
+    async def cut_next(self, *, stored: bool) -> None:
+        self.proxy.fail("cut_after" if stored else "cut_before")
+
+    async def throttle_next(self, retry_after_s: int) -> None:
+        self.proxy.fail(refusal(503, "ServerBusy", "Please wait.", **{"Retry-After": str(retry_after_s)}))
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.close()
+        await self.proxy.stop()
+
+
 @asynccontextmanager
 async def s3_place(server: str, folder: Path) -> AsyncIterator[S3Place]:
     proxy = FailingProxy(server)
@@ -180,3 +236,43 @@ async def s3_place(server: str, folder: Path) -> AsyncIterator[S3Place]:
         yield place
     finally:
         await place.close()
+
+
+@asynccontextmanager
+async def azure_place(server: Azurite, folder: Path) -> AsyncIterator[ProxiedPlace]:
+    """A new container of a running Azurite."""
+    container = f"container-{next(_serial)}"
+    server.add_container(container)
+    proxy = FailingProxy(server.url)
+    await proxy.start()
+    who: dict[str, Any] = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY}
+    direct = AzureStore(container, endpoint=f"{server.url}/{ACCOUNT}", client_options={"allow_http": True}, **who)
+    place = ProxiedPlace("azure", proxy, direct, folder, bucket=container, endpoint=f"{proxy.url}/{ACCOUNT}", **who)
+    try:
+        yield place
+    finally:
+        await place.close()
+
+
+@asynccontextmanager
+async def google_place(server: Objects, key: str, folder: Path) -> AsyncIterator[ProxiedPlace]:
+    """The bucket of the stand-in for Google. `key`: a private key, which nobody checks."""
+    proxy = FailingProxy(server.url)
+    await proxy.start()
+    said = {"type": "service_account", "private_key": key, "private_key_id": "1", "client_email": "tests@localhost"}
+    file = folder / "account.json"
+    file.write_text(json.dumps(said))
+    direct = GCSStore(BUCKET, service_account=str(file), base_url=server.url, client_options={"allow_http": True})
+    options = {"bucket": BUCKET, "endpoint": proxy.url, "service_account_file": str(file)}
+    place = ProxiedPlace("gcs", proxy, direct, folder, **options)
+    try:
+        yield place
+    finally:
+        await place.close()
+
+
+def made_key() -> str:
+    """A private key that no service knows."""
+    made = rsa.generate_private_key(65537, 2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return str(made.private_bytes(*form), "ascii")

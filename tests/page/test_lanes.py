@@ -164,7 +164,7 @@ async def test_disks_say_what_is_free_what_is_on_them_and_below_what_nothing_new
     await expect(disks.get_by_text(re.compile(r"[\d.,]+ ([KMGT]iB|bytes) free of [\d.,]+ [KMGT]iB\."))).to_be_visible()
     await expect(disks.get_by_text("Nothing new is taken below 300 GiB.")).to_be_visible()
     await expect(disks.get_by_role("img", name=re.compile(r"^Disk: .* used$"))).to_be_visible()
-    disk = card(page, "log, rendered files, input files, store folder")
+    disk = card(page, "Log, rendered files, input files, store folder")
     await disk.get_by_text("Its 4 folders").click()
     await expect(disk.get_by_text(str(house.state / "spool"))).to_be_visible()
     await expect(disk.get_by_text(str(house.images))).to_be_visible()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.async_api import Browser, Page, expect
 
@@ -9,7 +11,7 @@ from comfyledger.server import tokens
 from support import page as pages
 from support.processes import House
 from support.waiting import until
-from support.wire_app import App
+from support.wire_app import App, coloured
 
 TEXT = "CUDA out of memory <b onmouseover=alert(1)>"
 
@@ -54,6 +56,27 @@ async def test_a_paused_store_is_named_and_resumed_from_the_story_of_a_batch(hou
         await shown(page, house, asked["batch_id"])
         await page.get_by_role("button", name="Resume store folder").first.click()
         await expect(page.get_by_text("The batch is finished: 2 stored")).to_be_visible()
+
+
+def indexes(words: str) -> list[int]:
+    """The images or prompts that a step is about: "Stored in folder · images 1 to 3, 5" is about 1, 2, 3 and 5."""
+    ranges = re.findall(r"(\d+)(?: to (\d+))?", words.rpartition(" · ")[2])
+    return [index for first, last in ranges for index in range(int(first), int(last or first) + 1)]
+
+
+async def test_the_story_of_a_batch_names_each_image_once_in_each_step_and_the_day(house: House, page: Page) -> None:
+    await house.begin()
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(8))
+        await app.settled(asked["batch_id"])
+    await shown(page, house, asked["batch_id"])
+    steps = page.get_by_role("region", name="What happened").get_by_role("listitem")
+    told = await steps.locator(".story-words").all_inner_texts()
+    for sentence in ("Stored in folder", "The file is safe here", "ComfyUI has rendered it"):
+        found = [index for words in told if words.startswith(sentence) for index in indexes(words)]
+        assert sorted(found) == list(range(1, 9)), sentence
+    assert await steps.first.locator(".story-day").count() == 1
+    await expect(page.get_by_role("region", name="Attempts").get_by_text("prompt 8", exact=False)).to_be_visible()
 
 
 async def test_a_number_without_an_image_says_why(house: House, page: Page) -> None:

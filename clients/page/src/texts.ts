@@ -112,6 +112,7 @@ export const now = {
   nothingOwed: "Nothing is left to do.",
   ofImages: (images: readonly number[]) => `Images ${images.slice(0, 12).join(", ")}${images.length > 12 ? " …" : ""}`,
   since: "It began",
+  was: "That was",
   gallery: "Images",
   story: "Story",
   priority: "Priority",
@@ -167,6 +168,7 @@ export const now = {
   tryNow: "Try now",
   move: "Move prompts",
   stores: "Stores",
+  storesText: "Where finished files go.",
   noStores: "No store is configured.",
   storeFine: "takes uploads",
   storePaused: "paused",
@@ -188,6 +190,8 @@ export const now = {
     inputs: () => "input files",
     store: (name: string) => `store ${name}`,
   },
+  /** ["log", "rendered files"] → "Log, rendered files". */
+  onDisk: (names: readonly string[]) => names.join(", ").replace(/^./, (first) => first.toUpperCase()),
   used: (used: string) => `${used} used`,
   free: (free: string, all: string) => `${free} free of ${all}.`,
   least: (least: string) => `Nothing new is taken below ${least}.`,
@@ -452,8 +456,18 @@ export const remedies = {
 } as const;
 
 const COUNTED = ["stored", "parked", "failed", "cancelled", "forgotten"] as const;
-const listed = (indexes: readonly number[]) =>
-  indexes.length > 12 ? `${indexes[0]} to ${indexes[indexes.length - 1]}` : indexes.join(", ");
+const LISTED_MAX = 12;
+/** [3, 1, 2, 5] → "1 to 3, 5". */
+function listed(indexes: readonly number[]): string {
+  const ranges: [number, number][] = [];
+  for (const index of [...indexes].sort((one, other) => one - other)) {
+    const last = ranges.at(-1);
+    if (last && index <= last[1] + 1) last[1] = index;
+    else ranges.push([index, index]);
+  }
+  const words = ranges.map(([from, to]) => (from === to ? `${from}` : to === from + 1 ? `${from}, ${to}` : `${from} to ${to}`));
+  return words.length > LISTED_MAX ? `${words.slice(0, LISTED_MAX).join(", ")} …` : words.join(", ");
+}
 const by = (data: { by?: string }) => (data.by ? ` by ${data.by}` : "");
 
 export const story = {
@@ -495,8 +509,10 @@ export const story = {
   image: "Show the image",
   gallery: "Images of the batch",
   after: (span: string) => `+${span}`,
-  prompt: (prompt: number) => `prompt ${prompt}`,
-  index: (indexes: readonly number[]) => `${indexes.length === 1 ? "image" : "images"} ${listed(indexes)}`,
+  of: {
+    prompt: (indexes: readonly number[]) => `${indexes.length === 1 ? "prompt" : "prompts"} ${listed(indexes)}`,
+    image: (indexes: readonly number[]) => `${indexes.length === 1 ? "image" : "images"} ${listed(indexes)}`,
+  },
   /** Events in words, by kind. Kinds that are missing here are shown by their names. */
   events: {
     batch_requested: ({ label, username, character, images }) =>

@@ -1,6 +1,7 @@
 import { useSignal, type Signal } from "@preact/signals";
 import type { Batch } from "../../live/batches";
 import { href } from "../../route";
+import { mayChange } from "../../session/session";
 import { now as texts } from "../../texts";
 import { Bar } from "../../ui/Bar";
 import { Button } from "../../ui/Button";
@@ -60,7 +61,7 @@ function BatchTags({ batch }: { batch: Batch }) {
     <span class="row small muted">
       <span>{batch.workflow || texts.graph}</span>
       <Time atMs={batch.requested_at_ms} />
-      {batch.priority !== "normal" && <span class="tag">{`${texts.priority}: ${batch.priority}`}</span>}
+      {batch.priority !== "normal" && !mayChange(batch.label) && <span class="tag">{`${texts.priority}: ${batch.priority}`}</span>}
       <span class={kind}>{texts.statuses[batch.status] ?? batch.status}</span>
     </span>
   );

@@ -28,10 +28,10 @@ export function Disks() {
 }
 
 function DiskCard({ disk }: { disk: Disk }) {
-  const names = disk.folders.map(({ use, store }) => texts.uses[use](store));
+  const names = texts.onDisk(disk.folders.map(({ use, store }) => texts.uses[use](store)));
   return (
-    <article class="card lane" aria-label={names.join(", ")}>
-      <h3>{names.join(", ")}</h3>
+    <article class="card lane" aria-label={names}>
+      <h3>{names}</h3>
       <Room disk={disk} />
       <details class="small">
         <summary>{texts.folders(disk.folders.length)}</summary>

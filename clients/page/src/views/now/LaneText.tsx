@@ -11,7 +11,7 @@ export function LaneText({ lane }: { lane: Lane }) {
       <Words text={why ?? ""} />{" "}
       {lane.since_ms ? (
         <span class="muted">
-          {texts.since} <Time atMs={lane.since_ms} />
+          {lane.code ? texts.since : texts.was} <Time atMs={lane.since_ms} />
         </span>
       ) : null}
     </p>

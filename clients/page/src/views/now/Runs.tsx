@@ -1,6 +1,7 @@
 import { runsOf, type Running } from "../../live/progress";
 import { now as texts } from "../../texts";
 import { Bar } from "../../ui/Bar";
+import { Icon } from "../../ui/Icon";
 
 /** What of a batch runs at this moment. */
 export function Runs({ batchId }: { batchId: string }) {
@@ -23,7 +24,9 @@ function Run({ run }: { run: Running }) {
       {preview ? (
         <img class="run-preview" src={preview} alt={texts.previewOf(images)} />
       ) : (
-        <span class="run-preview" aria-hidden="true" />
+        <span class="run-preview run-blank">
+          <Icon name="gallery" />
+        </span>
       )}
       <div class="run-words small">
         <span>{texts.rendering(images)}</span>

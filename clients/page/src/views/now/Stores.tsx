@@ -12,14 +12,15 @@ type Store = Info["stores"][number];
 export function Stores() {
   const { stores, open } = info.value ?? {};
   if (stores === undefined) return null;
+  const uploads = open?.["uploads"] ?? 0;
   return (
     <section class="stack" aria-labelledby="stores">
       <h2 id="stores">{texts.stores}</h2>
-      {stores.length === 0 && <p class="muted">{texts.noStores}</p>}
+      <p class="small muted">{stores.length === 0 ? texts.noStores : texts.storesText}</p>
       {stores.map((store) => (
         <StoreCard key={store.name} store={store} lane={laneOf("store", store.name)} />
       ))}
-      <p class="small muted">{texts.uploads(open?.["uploads"] ?? 0)}</p>
+      {uploads > 0 && <p class="small muted">{texts.uploads(uploads)}</p>}
     </section>
   );
 }

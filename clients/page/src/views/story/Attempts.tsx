@@ -12,7 +12,7 @@ const TAGS: Partial<Record<Attempt["outcome"], string>> = {
 };
 
 /** Every attempt as a bar on one scale of time: when it began, how long it took, where, and how it ended. */
-export function Attempts({ events }: { events: readonly PastEvent[] }) {
+export function Attempts({ events, isBatch }: { events: readonly PastEvent[]; isBatch: boolean }) {
   const all = attempts(events).slice(-SHOWN_MAX);
   if (all.length === 0) return null;
   const nowMs = clock.value;
@@ -24,7 +24,10 @@ export function Attempts({ events }: { events: readonly PastEvent[] }) {
       <ol class="story-attempts">
         {all.map((one) => (
           <li key={`${one.prompt} ${one.attempt}`}>
-            <span>{texts.attempt(one.attempt, one.backend)}</span>
+            <span>
+              {texts.attempt(one.attempt, one.backend)}
+              {isBatch && <span class="muted small"> · {texts.of.prompt([one.prompt])}</span>}
+            </span>
             <span class="muted small">{fineSpan(endOf(one, nowMs) - one.fromMs)}</span>
             <span class={`tag ${TAGS[one.outcome] ?? "tag-wait"}`}>{texts.outcomes[one.outcome]}</span>
             <span class="story-track" aria-hidden="true">

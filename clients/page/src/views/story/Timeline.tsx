@@ -1,18 +1,22 @@
 import { story as texts } from "../../texts";
 import { exact, fineSpan } from "../../ui/spans";
-import { about, said, sentence, TONES, type Explained, type PastEvent } from "./events";
+import { TONES, type Explained } from "./events";
+import { aboutWords, steps, type Step } from "./steps";
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
 
-/** Every step: when, how long after the one before, what happened, and what others said about it. */
+/** Every step, by day: when, how long after the one before, what happened, and what others said about it. */
 export function Timeline({ answer: { events, subject, left_out = {} } }: { answer: Explained }) {
   if (events.length === 0) return null;
+  const isBatch = subject === "batch";
+  const told = steps(events, isBatch);
   return (
     <section class="card stack" aria-labelledby="story-what">
       <h2 id="story-what">{texts.what}</h2>
       <ol class="story-steps">
-        {events.map((event, at) => (
-          <Step key={event.position} event={event} before={events[at - 1]} isBatch={subject === "batch"} />
+        {told.map((step, at) => (
+          <StepLine key={step.event.position} step={step} before={told[at - 1]} isBatch={isBatch} />
         ))}
       </ol>
       {Object.entries(left_out).map(([kind, n]) => (
@@ -24,19 +28,22 @@ export function Timeline({ answer: { events, subject, left_out = {} } }: { answe
   );
 }
 
-function Step({ event, before, isBatch }: { event: PastEvent; before: PastEvent | undefined; isBatch: boolean }) {
-  const words = said(event);
-  const whose = isBatch ? about(event) : "";
+function StepLine({ step, before, isBatch }: { step: Step; before: Step | undefined; isBatch: boolean }) {
+  const { event, words, said } = step;
+  const whose = isBatch ? aboutWords(step.about) : "";
+  const day = DAY.format(event.at_ms);
+  const passedMs = before ? event.at_ms - before.endMs : 0;
   return (
     <li class={`story-step story-tone-${TONES[event.kind] ?? "calm"}`}>
+      {(before === undefined || DAY.format(before.endMs) !== day) && <span class="story-day muted small">{day}</span>}
       <time dateTime={new Date(event.at_ms).toISOString()} title={exact(event.at_ms)}>
         {CLOCK.format(event.at_ms)}
       </time>
-      <span class="muted small">{before && texts.after(fineSpan(Math.max(0, event.at_ms - before.at_ms)))}</span>
+      <span class="story-after muted small">{passedMs >= 1 && texts.after(fineSpan(passedMs))}</span>
       <span class="story-words">
-        {sentence(event)}
+        {words}
         {whose && <span class="muted small"> · {whose}</span>}
-        {words && <blockquote class="story-said">{words}</blockquote>}
+        {said && <blockquote class="story-said">{said}</blockquote>}
       </span>
     </li>
   );

@@ -18,7 +18,7 @@ export function Told({ answer, onChange }: { answer: Explained; onChange: () => 
       <NoImage answer={answer} />
       {batch && <StillToDo owed={answer.owed} onChange={onChange} />}
       {subject === "image" && <Spent answer={answer} />}
-      <Attempts events={events} />
+      <Attempts events={events} isBatch={subject === "batch"} />
       <Timeline answer={answer} />
     </div>
   );

@@ -40,13 +40,19 @@ export function said(event: PastEvent): string {
   return Object.values(event.texts ?? {}).join(" ");
 }
 
-/** Which image or prompt of a batch an event is about; empty for the batch itself. */
-export function about(event: PastEvent): string {
+/** Images or prompts of a batch, by index. */
+export interface About {
+  of: "image" | "prompt";
+  indexes: readonly number[];
+}
+
+/** Which images or prompt of a batch an event is about; undefined for the batch itself. */
+export function about(event: PastEvent): About | undefined {
   const { image, images, prompt } = fields(event);
-  if (image !== undefined) return texts.index([image]);
+  if (image !== undefined) return { of: "image", indexes: [image] };
   const indexes = (images ?? []).filter((one): one is number => typeof one === "number");
-  if (indexes.length > 0 && event.kind.startsWith("image_")) return texts.index(indexes);
-  return prompt === undefined ? "" : texts.prompt(prompt);
+  if (indexes.length > 0 && event.kind.startsWith("image_")) return { of: "image", indexes };
+  return prompt === undefined ? undefined : { of: "prompt", indexes: [prompt] };
 }
 
 export interface Attempt {

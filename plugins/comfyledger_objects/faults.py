@@ -54,6 +54,8 @@ _REFUSED: Final = frozenset(
     )
 )
 _NOT_SUPPORTED: Final = frozenset(("NotImplemented", "ConditionHeadersNotSupported", "UnsupportedHeader"))
+_ENDED: Final = "NoSuchUpload"
+"""An upload in parts has ended, perhaps well: obstore gives it up after an answer that was lost, and is told so."""
 ABSENT: Final = frozenset(("NoSuchKey", "BlobNotFound"))
 """Codes that say that the bucket is there and the object is not."""
 
@@ -141,7 +143,7 @@ def _answered(said: Said) -> LaneFault | ImageFault:
             return LaneFault("full", said.words)
         case Said(status=413 | 414):
             return ImageFault("refused", said.words)
-        case Said(status=301 | 302 | 307 | 308 | 401 | 403 | 404 | 405 | 501):
+        case Said(status=301 | 302 | 307 | 308 | 401 | 403 | 404 | 405 | 501) if said.code != _ENDED:
             return LaneFault("configuration", said.words)
         case _:
             return LaneFault("unknown", said.words)

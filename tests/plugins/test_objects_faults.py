@@ -55,6 +55,7 @@ def broken(kind: str, where: str = "http://127.0.0.1:1/images/a.png?sig=hidden")
         (500, "", "unknown"),
         (400, "RequestTimeout", "unknown"),
         (400, "BadDigest", "unknown"),
+        (404, "NoSuchUpload", "unknown"),
         (418, "", "unknown"),
     ],
 )

@@ -65,12 +65,6 @@ class Account(Process):
         self.signal(signal.SIGKILL)
         await self.begin()
 
-    def end(self) -> None:
-        super().end()
-        for port in self._ports:
-            port.close()
-        self._ports = []
-
     def control(self, **asked: Any) -> Frame:
         return self._call("/control", json.dumps(asked).encode())
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import socket
 from functools import cache
+from weakref import finalize
 
 
 class KeptPort:
-    """A port at 127.0.0.1, kept until `close`."""
+    """A port at 127.0.0.1, kept as long as this object is there."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", 0))
-        self.number: int = self._socket.getsockname()[1]
-
-    def close(self) -> None:
-        self._socket.close()
+        kept = socket.socket()
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        self.number: int = kept.getsockname()[1]
+        finalize(self, kept.close)
 
 
 @cache

@@ -162,12 +162,6 @@ class StandIn(Process):
         self._asked_before, self._uploaded_before = self.requests(), self.uploads()
         self.signal(signal.SIGKILL)
 
-    def end(self) -> None:
-        super().end()
-        for port in self._ports:
-            port.close()
-        self._ports = []
-
     def control(self, **asked: Any) -> Frame:
         return self._call("/control", json.dumps(asked).encode())
 

@@ -13,7 +13,7 @@ SCHEMES: Final[dict[Kind, str]] = {"s3": "s3", "gcs": "gs", "azure": "az"}
 def recorded_url(options: Options, key: str) -> str:
     """The public address by the template, else one that names bucket and key for the provider's own tools."""
     if options.url_template:
-        return options.url_template.format(key=quote(key))
+        return options.url_template.removesuffix("{key}") + quote(key)
     return f"{_own(options)}{key}"
 
 

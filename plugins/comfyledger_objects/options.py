@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 Kind = Literal["s3", "gcs", "azure"]
 CONCURRENT_MAX: Final = 64
@@ -109,7 +109,7 @@ def options_from(name: str, kind: Kind, given: Mapping[str, Any], environment: M
         settled = {option: check(option, given[option]) for option, check in CHECKS.items() if option in given}
         if not settled.get("bucket"):
             raise ValueError("bucket is missing")
-        settled["endpoint"] = _endpoint(kind, str(given.get("endpoint") or _from_environment(kind, environment)))
+        settled["endpoint"] = _endpoint(kind, given.get("endpoint", ""), environment)
         if settled.get("kms_key_id") and settled.get("server_side_encryption") != "aws:kms":
             raise ValueError('kms_key_id needs server_side_encryption = "aws:kms"')
         return Options(
@@ -124,15 +124,26 @@ def _from_environment(kind: Kind, environment: Mapping[str, str]) -> str:
     return next((environment[name] for name in _ENDPOINTS[kind] if environment.get(name)), "")
 
 
-def _endpoint(kind: Kind, text: str) -> str:
+def _endpoint(kind: Kind, given: Any, environment: Mapping[str, str]) -> str:
+    text = _text("endpoint", given) or _from_environment(kind, environment)
     if not text:
         return ""
-    url = urlsplit(text)
-    if url.scheme not in {"https", "http"} or not url.hostname or url.username or url.query or url.fragment:
+    url = _parsed(text)
+    if url is None or url.scheme not in {"https", "http"} or "?" in text or "#" in text:
         raise ValueError("endpoint must be an http:// or https:// address alone, without user, query or fragment")
-    if kind == "gcs" and url.scheme == "http" and not LOOPBACK.fullmatch(url.hostname):
+    if kind == "gcs" and url.scheme == "http" and not LOOPBACK.fullmatch(url.hostname or ""):
         raise ValueError("endpoint must be an https:// address: Google's credentials are sent as they are")
     return text.rstrip("/")
+
+
+def _parsed(text: str) -> SplitResult | None:
+    """The parts of an address that has a host and no user; None if it is none."""
+    try:
+        url = urlsplit(text)
+        is_fit = bool(url.hostname) and "@" not in url.netloc and " " not in text and url.port != 0
+    except ValueError:
+        return None
+    return url if is_fit else None
 
 
 def _account(kind: Kind, given: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -152,17 +163,20 @@ def _secrets(kind: Kind, given: Mapping[str, Any], environment: Mapping[str, str
     sources = [source for source in (option, f"{option}_file", "credential") if given.get(source)]
     if len(sources) > 1:
         raise ValueError(f"{' and '.join(sources)} both say where the secret is: keep one of them")
-    found = [("session_token", Secret(str(given["session_token"])))] if given.get("session_token") else []
+    token = _text("session_token", given.get("session_token", "")) if kind == "s3" else ""
+    found = [("session_token", Secret(token))] if token else []
     if sources:
-        found.append((key, Secret(_secret(sources[0], str(given[sources[0]]), environment))))
+        found.append((key, Secret(_secret(sources[0], given[sources[0]], environment))))
     if kind == "s3" and bool(sources) != bool(given.get("access_key_id")):
         raise ValueError(f"access_key_id and {option} belong together: set both, or neither to use the environment")
-    if kind == "s3" and given.get("session_token") and not sources:
+    if token and not sources:
         raise ValueError(f"session_token needs access_key_id and {option}")
     return tuple(found)
 
 
-def _secret(source: str, value: str, environment: Mapping[str, str]) -> str:
+def _secret(source: str, value: Any, environment: Mapping[str, str]) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{source} must be a text")
     if source == "credential":
         folder = environment.get("CREDENTIALS_DIRECTORY")
         if not folder:
@@ -219,26 +233,26 @@ def _concurrent(option: str, value: Any) -> int:
 
 
 def _encryption(option: str, value: Any) -> str:
-    if value and value not in ENCRYPTIONS:
+    text = _text(option, value)
+    if text and text not in ENCRYPTIONS:
         raise ValueError(f"{option} must be one of {', '.join(ENCRYPTIONS)}")
-    return str(value)
+    return text
 
 
 def _overwrite_check(option: str, value: Any) -> str:
-    if value not in {"", "head"}:
+    if value not in ("", "head"):
         raise ValueError(f'{option} must be empty or "head"')
     return str(value)
 
 
 def _template(option: str, value: Any) -> str:
+    """A plain text up to {key}: an address that was recorded is read by what stands before it."""
     text = _text(option, value)
-    try:
-        url = urlsplit(text.format(key="k"))
-        is_fit = url.scheme == "https" and bool(url.hostname) and url.path.endswith("k") and "@" not in url.netloc
-    except (ValueError, LookupError, AttributeError):
-        is_fit = False
-    if text and (not is_fit or url.query or url.fragment):
-        raise ValueError(f"{option} must be an https:// address that ends in {{key}}")
+    before = text.removesuffix("{key}")
+    url = _parsed(before)
+    is_fit = url is not None and url.scheme == "https" and bool(url.path) and not set(before) & set("{}?#")
+    if text and (not is_fit or before == text):
+        raise ValueError(f"{option} must be an https:// address that ends in {{key}}, the only part in braces")
     return text
 
 

@@ -141,24 +141,47 @@ def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_m
     common: Any = {"client_options": client, "retry_config": retry}
     match options.kind:
         case "s3":
-            said |= _of_s3(options)
-            return S3Store(options.bucket, config=said, **common)
+            return S3Store(options.bucket, config=said | _of_s3(options), **_own_keys(options), **common)
         case "gcs":
             return GCSStore(options.bucket, config=said | _endpoint(options, "base_url"), **common)
         case "azure":
-            return AzureStore(options.bucket, config=said | _endpoint(options, "endpoint"), **common)
+            return AzureStore(options.bucket, config=said | _of_azure(options), **common)
 
 
 def _of_s3(options: Options) -> dict[str, Any]:
-    """Deletions are single requests: not every server has the other ones."""
+    """Deletions are single requests: not every server has the other ones.
+
+    obstore prefers `AWS_ENDPOINT_URL_S3` of the environment to an endpoint, unless the endpoint has this name too.
+    """
     encryption = ENCRYPTIONS.get(options.server_side_encryption, "")
     return {
         **_endpoint(options, "endpoint"),
+        **_endpoint(options, "aws_endpoint_url_s3"),
         "conditional_put": "etag",
         "disable_bulk_delete": True,
         **({"server_side_encryption": encryption} if encryption else {}),
         **({"sse_kms_key_id": options.kms_key_id} if options.kms_key_id else {}),
     }
+
+
+def _own_keys(options: Options) -> dict[str, Any]:
+    """Configured keys alone. obstore would join them with `AWS_SESSION_TOKEN`, which is of other keys."""
+    secrets = dict(options.secrets)
+    if "secret_access_key" not in secrets:
+        return {}
+    token = secrets.get("session_token")
+    keys = {
+        "access_key_id": dict(options.account)["access_key_id"],
+        "secret_access_key": secrets["secret_access_key"].reveal(),
+        "token": token.reveal() if token is not None else None,
+        "expires_at": None,
+    }
+    return {"credential_provider": lambda: keys}
+
+
+def _of_azure(options: Options) -> dict[str, Any]:
+    """`AZURE_STORAGE_USE_EMULATOR` in the environment would replace the endpoint."""
+    return {**_endpoint(options, "endpoint"), "use_emulator": False}
 
 
 def _unchanged(kind: Kind, seen: Found) -> dict[str, str]:

@@ -30,7 +30,10 @@ def key_of(prefix: str, public_id: str, extension: str) -> str:
 
 
 def name_of(prefix: str, key: str) -> tuple[str, str] | None:
-    """Public id and extension of the file with this key; None if it is not below the prefix, or is a probe."""
+    """Public id and extension of the file with this key; None if it is not below the prefix, or is a probe.
+
+    `key_of` makes the same key of them again.
+    """
     if prefix:
         if not key.startswith(f"{prefix}/"):
             return None
@@ -38,8 +41,8 @@ def name_of(prefix: str, key: str) -> tuple[str, str] | None:
     if key.startswith(f"{PROBE_FOLDER}/"):
         return None
     folder, slash, leaf = key.rpartition("/")
-    stem, dot, extension = leaf.rpartition(".")
-    return (f"{folder}{slash}{stem}", extension) if dot and stem else (key, "")
+    stem, _, extension = leaf.rpartition(".")
+    return (f"{folder}{slash}{stem}", extension) if stem and extension else (key, "")
 
 
 def number_in(series: Series) -> Callable[[str], int | None]:

@@ -126,17 +126,17 @@ class Uploads:
 
 
 def whole(deposit: Deposit) -> bytes:
-    """The bytes of a file. Raises Altered, Unreadable."""
-    return b"".join(pieces(deposit))
+    """The bytes of a file, in memory once. Raises Altered, Unreadable."""
+    return b"".join(pieces(deposit, deposit.size_bytes))
 
 
-def pieces(deposit: Deposit) -> Iterator[bytes]:
+def pieces(deposit: Deposit, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
     """The bytes of a file as they are read. Raises Altered before the last piece if they are others; Unreadable."""
     digest, left = hashlib.sha256(), deposit.size_bytes
     try:
         with deposit.path.open("rb", buffering=0) as file:
             while True:
-                piece = file.read(min(left, PIECE_BYTES))
+                piece = file.read(min(left, piece_bytes))
                 left -= len(piece)
                 digest.update(piece)
                 if (left and not piece) or (not left and (file.read(1) or digest.hexdigest() != deposit.sha256)):

@@ -89,6 +89,28 @@ async def test_a_number_without_an_image_says_why(house: House, page: Page) -> N
     await expect(page.get_by_text("This number was not given so far. The next one is 2.")).to_be_visible()
 
 
+@pytest.mark.parametrize(("button", "stored"), [("first files", 1), ("last files", 1), ("all files", 3)])
+async def test_who_got_more_files_than_images_chooses_among_all_three_ways(
+    house: House, page: Page, button: str, stored: int
+) -> None:
+    await house.begin()
+    async with house.app() as app:
+        house.comfyui.control(miscount_next=[2])
+        asked = await app.submit("r1", quantity=1)
+        await app.settled(asked["batch_id"])
+        await shown(page, house, f"{asked['batch_id']}/1")
+        owed = page.get_by_role("region", name="What is still to be done")
+        await expect(owed.get_by_role("button")).to_have_text(
+            ["Use the first files", "Use the last files", "Use all files"]
+        )
+        await owed.get_by_role("button", name=button).click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("More files came than images were asked for.")
+        await dialog.get_by_role("button", name=button).click()
+        await app.counted("stored", stored, asked["batch_id"])
+    await expect(page.get_by_text("Nothing is left to do.")).to_be_visible()
+
+
 async def test_who_may_only_read_gets_no_button(house: House, page: Page) -> None:
     house.state.mkdir(mode=0o700)
     token = tokens.add(house.state / "tokens.json", "viewer", "read", 0.0, read_all=True)

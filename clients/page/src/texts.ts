@@ -110,7 +110,8 @@ export const now = {
   why: "Why does it wait?",
   whyTitle: "What is still to be done",
   nothingOwed: "Nothing is left to do.",
-  ofImages: (images: readonly number[]) => `Images ${images.slice(0, 12).join(", ")}${images.length > 12 ? " …" : ""}`,
+  ofImages: (images: readonly number[]) =>
+    `${images.length === 1 ? "Image" : "Images"} ${images.slice(0, 12).join(", ")}${images.length > 12 ? " …" : ""}`,
   since: "It began",
   was: "That was",
   gallery: "Images",
@@ -178,9 +179,9 @@ export const now = {
   parkedLink: "See what helps",
   waiting: "Waiting for numbers",
   waitingText: (n: number) => (n === 1 ? "1 request waits" : `${n} requests wait`),
-  lanes: "Paused as well",
+  lanes: "Also paused or in trouble",
   users: (name: string) => `User ${name}`,
-  lanesOfDisks: { spool: "Files of ComfyUI", inputs: "Input files" } as Record<string, string>,
+  lanesOfDisks: { spool: "Room for rendered files", inputs: "Deleting input files" } as Record<string, string>,
   disks: "Disks",
   disk: "Disk",
   roomFine: "The disks have room.",
@@ -538,7 +539,8 @@ export const story = {
     stray_ended: ({ attempt, outcome }) =>
       outcome === "used" ? `Attempt ${attempt} had finished after all; its files are used` : `Attempt ${attempt} is over`,
     sources_fixed: () => "The images that it is made from are there",
-    files_waiting: ({ files, images }) => `${files.length} files came for ${images.length} images; a person must choose`,
+    files_waiting: ({ files, images }) =>
+      `${files.length} files came for ${images.length === 1 ? "1 image" : `${images.length} images`}; a person must choose`,
     files_taken: ({ take, by: who }) => `${who} took the ${take} files`,
     image_added: ({ number, by: who }) => `${who} took one more file, as number ${number}`,
     image_kept: ({ width, height, extension }) =>

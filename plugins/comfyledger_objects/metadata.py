@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+import msgspec
+
 from comfyledger.plugin_api import Deposit, Held, ImageFault, Stored, medium_of, mime_type_of
 from comfyledger_objects.options import Options
 
@@ -60,11 +62,18 @@ def md5_by_etag(found: Found) -> str:
 
 
 def held(found: Found, public_id: str, extension: str) -> Held:
+    """As it was looked at. An object that says nothing of itself is another program's: its etag is better than that."""
+    return msgspec.structs.replace(
+        listed(found, public_id, extension), md5=found.said.get("md5", "") or md5_by_etag(found)
+    )
+
+
+def listed(found: Found, public_id: str, extension: str) -> Held:
+    """As a list has it, without metadata."""
     return Held(
         public_id=public_id,
         extension=extension,
         size_bytes=found.size_bytes,
-        md5=found.said.get("md5", ""),
         sha256=found.said.get("sha256", ""),
         image_id=found.said.get("image", ""),
         created_at_ms=found.modified_at_ms,

@@ -49,7 +49,7 @@ from comfyledger_objects.bucket import Bucket
 from comfyledger_objects.calls import Calls
 from comfyledger_objects.faults import is_not_supported, lane_fault_of
 from comfyledger_objects.keys import KEY_BYTES_MAX, joined, key_of, name_of, number_in
-from comfyledger_objects.metadata import Found, held
+from comfyledger_objects.metadata import Found, held, listed
 from comfyledger_objects.options import Kind, Options, options_from
 from comfyledger_objects.uploads import TAKEN, Uploads
 
@@ -215,7 +215,7 @@ class ObjectStore:
                 break
         some = some[:PAGE_FILES]
         named = zip(some, map(self._name_of, some), strict=True)
-        files = tuple(held(found, *name) for found, name in named if name is not None)
+        files = tuple(listed(found, *name) for found, name in named if name is not None)
         return Page(files, some[-1].key if len(some) == PAGE_FILES else "")
 
     async def diagnose(self) -> tuple[Remark, ...]:

@@ -11,7 +11,7 @@ import pytest
 from comfyledger.plugin_api import Deposit, Series
 from comfyledger_objects.addresses import key_of_url, recorded_url
 from comfyledger_objects.keys import key_of, name_of, number_in
-from comfyledger_objects.metadata import Found, attributes_of, found_from, held, likeness
+from comfyledger_objects.metadata import Found, attributes_of, found_from, held, likeness, listed
 from comfyledger_objects.options import Options, options_from
 
 SHA, MD5 = "a" * 64, "b" * 32
@@ -112,6 +112,9 @@ def test_an_object_is_told_as_the_server_describes_it() -> None:
     seen = held(found_from(meta, {"SHA256": SHA, "Md5": MD5, "image": "B1/1"}), "a/b_1", "png")
     assert (seen.public_id, seen.extension, seen.size_bytes) == ("a/b_1", "png", 5)
     assert (seen.sha256, seen.md5, seen.image_id) == (SHA, MD5, "B1/1")
+    assert held(found(etag=f'"{MD5}"'), "a/b_1", "png").md5 == MD5, "another program's says no more"
+    assert held(found(etag='"0x2265361BD4BFC80"'), "a/b_1", "png").md5 == ""
+    assert listed(found(etag='"' + "d" * 32 + '"'), "a/b_1", "png").md5 == "", "ours may be encrypted"
     assert seen.created_at_ms == int(at.timestamp()) * 1_000
 
 

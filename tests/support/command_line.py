@@ -18,7 +18,9 @@ _OUTPUT = threading.Lock()
 
 async def command(house: House, *words: str) -> dict[str, Any]:
     """The command line in a thread of its own; what it prints, as a script would read it. It must end well."""
-    config = [] if words[0] in {"recover", "drain", "move"} else ["--config", str(house.folder / "config.toml")]
+    config = (
+        [] if words[0] in {"recover", "drain", "move", "import"} else ["--config", str(house.folder / "config.toml")]
+    )
     result = await _ran(house, *words, *config, "--json")
     assert result.exit_code == 0, result.output
     said: dict[str, Any] = json.loads(result.stdout)

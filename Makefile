@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEMO_STAMP := $(VENV)/.installed-daemon
+COMMA := ,
+STORE ?= folder
+DEMO_EXTRAS := daemon$(if $(filter s3,$(STORE)),$(COMMA)objects)
+DEMO_STAMP := $(VENV)/.installed-$(DEMO_EXTRAS)
 LOWEST := .venv-lowest
 # Tests and benchmarks start hundreds of processes. Without compiled files each would compile all sources again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,12 +29,11 @@ $(DEMO_STAMP): pyproject.toml
 	@if [ $(STAMP) -nt pyproject.toml ]; then exit 0; fi; \
 	echo "Installs comfyledger and what its daemon needs into $(VENV), once." && \
 	$(PYTHON) -m venv $(VENV) && \
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[daemon]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$(DEMO_EXTRAS)]'
 	@touch $(DEMO_STAMP)
 
-STORE ?= folder
 BACKENDS ?= 1
-demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary BACKENDS=2 KEEP=1)
+demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary|s3 BACKENDS=2 KEEP=1)
 	$(BIN)/comfyledger demo --store $(STORE) --backends $(BACKENDS) $(if $(KEEP),--keep)
 
 test: $(STAMP) ## run all tests but those of the web page

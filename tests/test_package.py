@@ -99,13 +99,19 @@ def test_the_wheel_answers_outside_the_repository_as_it_does_inside(unpacked: Pa
         assert said(unpacked) == CONFIG
 
 
-def test_the_demo_installs_what_the_daemon_needs_and_shows_how_it_goes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("store", "extras"), [("folder", "daemon"), ("s3", "daemon,objects")])
+def test_the_demo_installs_what_it_needs_and_shows_how_it_goes(tmp_path: Path, store: str, extras: str) -> None:
     """What `make demo` would run on a fresh clone."""
     for name in ("Makefile", "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     planned = subprocess.run(
-        ["make", "--dry-run", "demo"], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
+        ["make", "--dry-run", "demo", f"STORE={store}"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     ).stdout
     (install,) = re.findall(r"pip install .*", planned)
-    assert "'.[daemon]'" in install
+    assert f"'.[{extras}]'" in install
     assert "--quiet" not in install

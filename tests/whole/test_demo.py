@@ -27,7 +27,7 @@ def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("store", ["folder", "cloudinary"])
+@pytest.mark.parametrize("store", ["folder", "cloudinary", "s3"])
 def test_the_demo_proves_eight_images_and_a_video(tmp_path: Path, store: str) -> None:
     done = run(tmp_path, "--store", store, "--seconds-per-image", "0")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -107,3 +107,8 @@ def _url_in(file: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
         return str(json.loads(file.read_text())["url"])
     return ""
+
+
+def quoted(text: str) -> str:
+    """A JSON string is a TOML string."""
+    return json.dumps(text, ensure_ascii=False)

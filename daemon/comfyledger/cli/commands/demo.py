@@ -27,7 +27,8 @@ from comfyledger import wire
 from comfyledger.cli.base import DONE, REFUSED
 from comfyledger.cli.commands.log import event_line, read_past
 from comfyledger.cli.demo_backends import StandIns, shares
-from comfyledger.cli.demo_processes import DemoFailed, Processes
+from comfyledger.cli.demo_bucket import OBJECT, save_object, start_bucket
+from comfyledger.cli.demo_processes import DemoFailed, Processes, quoted
 from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, VIDEO_WORKFLOW, WORKFLOW, Asked, faults
 from comfyledger.cli.ui.progress_view import Screen, follow, screen
 from comfyledger.cli.ui.terminal import clean, console, say, say_aside
@@ -48,10 +49,10 @@ Given = tuple[Asked, wire.BatchAccepted]
 @click.option("--comfyui", help="The URL of a real ComfyUI. Default: a stand-in.")
 @click.option(
     "--store",
-    type=click.Choice(["folder", "cloudinary"]),
+    type=click.Choice(["folder", "cloudinary", "s3"]),
     default="folder",
     show_default=True,
-    help="Where images go: a folder, or a stand-in for Cloudinary.",
+    help="Where images go: a folder, or a stand-in for Cloudinary or S3.",
 )
 @click.option(
     "--backends",
@@ -113,11 +114,20 @@ def _start(processes: Processes, comfyui: Mapping[str, str], store: str) -> None
     """Start the store's stand-in and the daemon. `comfyui`: addresses by name."""
     folder = processes.folder
     config = folder / "config.toml"
-    section = _account(processes) if store == "cloudinary" else folder_section(folder)
-    config.write_text(config_text(folder, comfyui) + section, encoding="utf-8")
+    config.write_text(config_text(folder, comfyui) + _store_section(processes, store), encoding="utf-8")
     processes.start("daemon", ("comfyledger", "run", "--config", str(config)))
     daemon = processes.url_of("daemon", folder / "state" / "door.json")
     say(f"ComfyUI at {', '.join(comfyui.values())}, the daemon at {daemon}, all files below {folder}", "dim")
+
+
+def _store_section(processes: Processes, store: str) -> str:
+    """The section of the store, whose stand-in is started if it has one."""
+    match store:
+        case "cloudinary":
+            return _account(processes)
+        case "s3":
+            return start_bucket(processes)
+    return folder_section(processes.folder)
 
 
 def _account(processes: Processes) -> str:
@@ -130,11 +140,6 @@ def _account(processes: Processes) -> str:
     say(f"Cloudinary's stand-in at {url}", "dim")
     file = quoted(str(folder / "cloudinary.url"))
     return f'[stores.cloudinary]\nkind = "cloudinary"\nurl_file = {file}\nupload_prefix = {quoted(url)}\n'
-
-
-def quoted(text: str) -> str:
-    """A JSON string is a TOML string."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def folder_section(folder: Path) -> str:
@@ -201,14 +206,16 @@ async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given
 
 
 async def _downloaded(folder: Path, given: list[Given]) -> None:
-    """Download images that have a web address, under their names: this proves that they are there."""
+    """Download images that are not in a folder, under their names: this proves that they are there."""
     async with Client(state_dir=folder / "state", name="demo") as client:
         for _, batch in given:
             for image in (await client.get_batch(batch.batch_id)).images:
                 for upload in image.uploads:
+                    target = folder / "images" / f"{image.public_id}.{image.extension}"
                     if upload.url.startswith("http"):
-                        target = folder / "images" / f"{image.public_id}.{image.extension}"
                         await asyncio.to_thread(_download, upload.url, target)
+                    elif upload.url.startswith(OBJECT):
+                        await asyncio.to_thread(save_object, folder, upload.url, target)
 
 
 class _Direct(urllib.request.HTTPRedirectHandler):

@@ -34,6 +34,7 @@ PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
     ("folders.py", "--rounds", "9"),
     ("replay.py", "--rounds", "3"),
     ("upload.py", "--rounds", "3"),
+    ("upload_objects.py", "--rounds", "3"),
     ("scale.py", "--events", "10000", "100000"),
 )
 """The short set."""
@@ -95,6 +96,12 @@ AIMS: Final = (
     Aim("upload.cpu.8", "ratio", at_most=0.6),
     Aim("upload.rate.32", "ratio", at_least=1.3),
     Aim("upload.cpu.32", "ratio", at_most=0.6),
+    Aim("objects.rate.8", "ratio", at_least=1.5),
+    Aim("objects.cpu.8", "ratio", at_most=0.6),
+    Aim("objects.rate.32", "ratio", at_least=1.5),
+    Aim("objects.cpu.32", "ratio", at_most=0.6),
+    Aim("objects.memory.files", "ratio", at_most=1.1),
+    Aim("objects.memory.size", "ratio", at_most=1.1),
     Aim("replay.fold", "ratio", at_least=0.35),
     Aim("replay.fold.peer", "ratio", at_least=4),
     Aim("scheduling.rival.p95", "ratio", at_least=0.9, at_most=1.1),

@@ -38,6 +38,12 @@ GROWTH: Final = 4
 Used = dict[str, float]
 
 
+def name_of(kind: str) -> str:
+    """What a kind of client is called, with its version if it is a peer."""
+    package = {"sdk": "cloudinary", "boto3": "boto3"}.get(kind)
+    return f"{package} {version(package)}" if package else "comfyledger"
+
+
 @dataclass(frozen=True)
 class Client:
     """A client, and how many uploads it has at once."""
@@ -47,10 +53,7 @@ class Client:
 
     @property
     def title(self) -> str:
-        return f"{_NAMES[self.kind]} x{self.concurrency}"
-
-
-_NAMES: Final = {"ours": "comfyledger", "sdk": f"cloudinary {version('cloudinary')}"}
+        return f"{name_of(self.kind)} x{self.concurrency}"
 
 
 @dataclass(frozen=True)
@@ -81,18 +84,18 @@ def _words(program: str, cpu: int | None, *words: str) -> list[str]:
 
 
 def _python(program: str, cpu: int | None, *words: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CLOUDINARY_")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CLOUDINARY_", "AWS_"))}
     return subprocess.run(  # noqa: S603
         _words(program, cpu, *words), stdout=subprocess.PIPE, env=environment, check=True, timeout=TIMEOUT_S
     )
 
 
 @contextlib.contextmanager
-def sink(latency_s: float) -> Iterator[Place]:
+def sink(latency_s: float, program: str = "upload_sink.py") -> Iterator[Place]:
     """A running sink, on another processor than the clients if there are two."""
     cpus = sorted(os.sched_getaffinity(0))
     cpu, own = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
-    words = _words("upload_sink.py", own, "--latency", str(latency_s))
+    words = _words(program, own, "--latency", str(latency_s))
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:  # noqa: S603
         assert process.stdout is not None  # noqa: S101
         try:
@@ -162,7 +165,7 @@ def table(usual: dict[Client, Used], many: dict[Client, Used], large: dict[Clien
         )
 
 
-def _listed(path: Path, files: Iterable[tuple[str, int, str]]) -> Path:
+def listed(path: Path, files: Iterable[tuple[str, int, str]]) -> Path:
     path.write_text(json.dumps(list(files)), encoding="utf-8")
     return path
 
@@ -186,9 +189,9 @@ def main() -> None:
         folder = Path(name)
         files = make_files(folder, given.files, given.size)
         larger = make_files(folder, max(given.concurrency), GROWTH * given.size)
-        usual = medians(measure(place, clients, _listed(folder / "usual.json", files), given.rounds))
-        many = medians(measure(place, clients, _listed(folder / "many.json", files * GROWTH), 1))
-        large = medians(measure(place, clients, _listed(folder / "large.json", larger), 1))
+        usual = medians(measure(place, clients, listed(folder / "usual.json", files), given.rounds))
+        many = medians(measure(place, clients, listed(folder / "many.json", files * GROWTH), 1))
+        large = medians(measure(place, clients, listed(folder / "large.json", larger), 1))
     for line in lines(usual, many, large):
         print(json.dumps(line))
     print("\n".join(table(usual, many, large)), file=sys.stderr)

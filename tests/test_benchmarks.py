@@ -38,6 +38,25 @@ def test_the_upload_benchmark_compares_all_clients_on_few_connections() -> None:
     assert "comfyledger x4" in ran.stderr
 
 
+@pytest.mark.timeout(300)
+def test_the_benchmark_of_object_stores_compares_with_boto3_and_with_itself() -> None:
+    words = ("--files", "6", "--size", "100000", "--rounds", "1", "--concurrency", "3", "--large", "17")
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "upload_objects.py", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+    )
+    lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
+    sizes = {"objects.memory.files": "6 files", "objects.memory.size": "files of 17 MiB"}
+    names = {f"objects.{name}.3" for name in ("rate", "cpu", "memory", "connections")}
+    assert set(lines) == names | set(sizes)
+    assert {name: lines[name]["peer"] for name in sizes} == sizes
+    assert all(lines[name]["peer"].startswith("boto3 1.") for name in names)
+    assert all(line["ratio"] > 0 and line["value"] > 0 for line in lines.values())
+
+
 def test_the_benchmark_of_scale_compares_every_part_with_another() -> None:
     words = ("--events", "1", "500", "--groups", "1")
     ran = subprocess.run(
@@ -66,6 +85,8 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
         "folders.py": {"folders.save", "folders.shared", "folders.put"},
         "replay.py": {"replay.decode", "replay.fold", "replay.tables", "replay.fold.peer"},
         "upload.py": {f"upload.{what}.{connections}" for what in ("rate", "cpu") for connections in (8, 32)},
+        "upload_objects.py": {f"objects.{what}.{at}" for what in ("rate", "cpu") for at in (8, 32)}
+        | {"objects.memory.files", "objects.memory.size"},
         "scale.py": {"scale.100000.append", "scale.100000.start", "scale.100000.audit"},
     }
     longer = {

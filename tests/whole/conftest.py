@@ -13,6 +13,7 @@ import pytest
 
 from support.cloudinary_process import CloudHouse
 from support.fleet import Fleet
+from support.objects_process import ObjectHouse
 from support.processes import House, StandIn
 
 FAILED = pytest.StashKey[bool]()
@@ -60,6 +61,13 @@ async def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 async def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
     """A house whose store is an account in dynamic folder mode. Nothing runs yet: a test calls `begin`."""
     with kept(CloudHouse(tmp_path), request) as made:
+        yield made
+
+
+@pytest.fixture
+async def objects(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    """A house whose store is a bucket of the stand-in for S3. Nothing runs yet: a test calls `begin`."""
+    with kept(ObjectHouse(tmp_path), request) as made:
         yield made
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,16 @@ class StandIn(Process):
     def ended(self) -> list[str]:
         """How prompts ended, in order."""
         return [one["outcome"] for one in self.ledger()["prompts"]]
+
+    async def let_run(self, count: int) -> None:
+        """Let so many prompts run to their end while each is held at its start: it works no faster than a test asks."""
+        for ended in range(len(self.ended()) + 1, len(self.ended()) + 1 + count):
+            await until(lambda: self.control()["held_at"] == "start", "a prompt is about to run")
+            self.control(step=1)
+            await until(partial(self._have_ended, ended), "it has run")
+
+    def _have_ended(self, count: int) -> bool:
+        return len(self.ended()) >= count
 
     def queue(self) -> Frame:
         return self._api("/queue")

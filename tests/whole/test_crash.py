@@ -27,9 +27,11 @@ async def test_a_daemon_that_ends_in_the_middle_goes_on_where_it_was(side_by_sid
 
 
 async def ended_in_the_middle(house: House, number: signal.Signals) -> None:
-    await house.begin(seconds_per_image=0.02)
+    await house.begin()
+    house.comfyui.control(hold=["start"])
     async with house.app("app") as app:
         asked = await app.submit("r1", images=coloured(IMAGES))
+        await house.comfyui.let_run(8)
         await app.counted("stored", 8, asked["batch_id"])
     for stored in (20, 30):
         code = house.daemon.signal(number)
@@ -37,7 +39,9 @@ async def ended_in_the_middle(house: House, number: signal.Signals) -> None:
         assert len(house.stored()) < IMAGES
         await house.daemon.begin()
         async with house.app("app") as app:
+            await house.comfyui.let_run(stored - len(house.comfyui.ended()))
             await app.counted("stored", stored, asked["batch_id"])
+    house.comfyui.control(hold=[])
     async with house.app("app") as app:
         (batch,) = await app.settled(asked["batch_id"])
         again = await app.submit("r1", images=coloured(IMAGES))

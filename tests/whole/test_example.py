@@ -57,12 +57,14 @@ class Example:
 
 
 async def test_the_example_follows_its_batch_over_a_killed_daemon(house: House) -> None:
-    """So many images that the daemon dies in the middle: equal ones come from the stand-in's cache within moments."""
-    await house.begin(seconds_per_image=0.15)
+    await house.begin()
+    house.comfyui.control(hold=["start"])
     example = Example(house, "order-1001", "Areg", "Opal Fever", "60")
+    await house.comfyui.let_run(1)
     await until(example.stored, "the first image is stored")
     assert len(example.stored()) < 60
     house.daemon.signal(signal.SIGKILL)
+    house.comfyui.control(hold=[])
     await house.daemon.begin()
     assert await example.ended() == 0
     assert example.lines[0] == f"numbers {' '.join(map(str, EVERY))}"

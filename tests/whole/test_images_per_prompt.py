@@ -22,14 +22,17 @@ ASKED: dict[str, Any] = {"workflow": GRAPH, "inputs": {}, "images_per_prompt": 3
 
 
 async def test_a_daemon_killed_between_two_runs_of_three_images_gives_them_to_six_numbers(house: House) -> None:
-    await house.begin(seconds_per_image=0.05)
+    await house.begin()
+    house.comfyui.control(hold=["start"])
     async with house.app() as app:
         with pytest.raises(Refusal, match="workflow_batch_size"):
             await app.submit("r1", quantity=5, **ASKED)
         asked = await app.submit("r1", quantity=6, **ASKED)
+        await house.comfyui.let_run(1)
         await app.counted("stored", 1, asked["batch_id"])
     house.daemon.signal(signal.SIGKILL)
     assert len(house.stored()) < 6
+    house.comfyui.control(hold=[])
     await house.daemon.begin()
     async with house.app() as app:
         (batch,) = await app.settled(asked["batch_id"])

@@ -138,16 +138,19 @@ async def test_a_token_that_systemd_passes_counts_and_is_stored_nowhere(house: H
 
 
 async def test_what_was_under_way_at_a_stop_goes_on_after_the_next_start(house: House, manager: Manager) -> None:
-    await start(house, seconds_per_image=0.1)
+    await start(house)
     await until(heard(house, manager, "READY=1"), "it is ready")
+    house.comfyui.control(hold=["start"])
     async with house.app() as app:
         batch = await app.submit("r1", images=coloured(8))
+        await house.comfyui.let_run(1)
         await app.counted("stored", 1, batch["batch_id"])
         await until(heard(house, manager, "STATUS=1 batches open"), "the status names the batch")
     assert house.daemon.signal(signal.SIGTERM) == 0
     assert manager.said("STOPPING=1")
     asked_of_comfyui = {(one["method"], one["path"]) for one in house.comfyui.requests()}
     assert not {("POST", "/interrupt"), ("POST", "/queue")} & asked_of_comfyui, "a prompt was taken out of ComfyUI"
+    house.comfyui.control(hold=[])
     await house.daemon.begin()
     async with house.app() as app:
         await app.settled(batch["batch_id"])

@@ -10,7 +10,7 @@ from support.wire_app import coloured
 
 
 async def test_a_cancelled_batch_stops_at_comfyui_and_keeps_its_numbers(house: House) -> None:
-    await house.begin(seconds_per_image=0.4)
+    await house.begin(seconds_per_image=2.0)
     async with house.app() as app:
         asked = await app.submit("r1", images=coloured(12))
         await app.counted("stored", 1, asked["batch_id"])
@@ -20,6 +20,7 @@ async def test_a_cancelled_batch_stops_at_comfyui_and_keeps_its_numbers(house: H
         assert batch["stored"] + batch["cancelled"] == 12
         await until(lambda: not any(house.comfyui.queue().values()), "ComfyUI has nothing of ours")
         assert len(house.comfyui.ledger()["files"]) - batch["stored"] <= 1, "what nobody wants was rendered"
+        house.comfyui.control(seconds_per_image=0)
         after = await app.submit("r2", quantity=1)
         assert after["numbers"] == [13]
         await app.settled(after["batch_id"])

@@ -21,6 +21,7 @@ _BROKE: Final = re.compile(r"\bkind: ([A-Z][a-z]+)")
 _ADDRESS: Final = re.compile(r"\bhttps?://\S+")
 _BARE_REDIRECT: Final = "without LOCATION"
 _CREDENTIALS: Final = re.compile(r"169\.254\.|metadata\.google|oauth2|login\.microsoftonline|//sts\.|[Cc]redential")
+_CREDENTIAL_SERVICE: Final = re.compile(r" https?://(169\.254\.|metadata\.google|oauth2\.|login\.microsoft|sts\.)")
 _INVALID_KEY: Final = re.compile(r"[Pp]ath \"([^\"]*)\"")
 
 _THROTTLED: Final = frozenset(
@@ -90,6 +91,10 @@ def said_by(error: Exception) -> Said:
 def fault_of(error: Exception, *, sending: bool) -> LaneFault | ImageFault:
     """`sending`: bytes of a file may have left, so that a broken connection does not say what the server has."""
     said, name = said_by(error), type(error).__name__
+    if said.status in {400, 401, 403, 404, 405} and _CREDENTIAL_SERVICE.search(str(error)):
+        return LaneFault(
+            "configuration", f"No valid credentials were found, and the service for them says {said.words}"
+        )
     if said.status:
         return _answered(said)
     if name == "InvalidPathError":

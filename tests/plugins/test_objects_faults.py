@@ -108,6 +108,15 @@ def test_missing_credentials_are_the_configurations_fault() -> None:
         assert fault_of(broken("Connect", where), sending=True).code == "configuration"
 
 
+@pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found"])
+def test_a_machine_that_is_given_no_credentials_says_so(status: str) -> None:
+    """What a machine in Amazon's cloud without a role answers."""
+    text = "Error performing PUT http://169.254.169.254/latest/api/token in 4ms - Server returned non-2xx status code: "
+    found = fault_of(GenericError(f"Generic S3 error: {text}{status}: "), sending=True)
+    assert found.code == "configuration"
+    assert "credentials" in found.text
+
+
 def test_a_redirect_without_an_address_is_a_wrong_region() -> None:
     text = "Received redirect without LOCATION, this normally indicates an incorrectly configured region"
     found = fault_of(GenericError(f"Generic S3 error: {text}"), sending=False)

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger_objects.bucket import PIECE_BYTES, Bucket
 from comfyledger_objects.calls import Calls
-from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, replayed
+from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, md5_by_etag, replayed
 from comfyledger_objects.options import Options
 
 WHOLE_BYTES_MAX: Final = 16_777_216
@@ -115,9 +115,12 @@ class Uploads:
         return collision(deposit, found)
 
     async def is_ours(self, found: Found, size_bytes: int, sha256: str, md5: str) -> bool:
-        """Whether an object has these bytes. They are read if nothing else can tell. Raises StoreTrouble."""
+        """Whether an object has these bytes. They are read if nothing else can tell, or if its etag may contradict its
+        metadata, which another program can have copied. Raises StoreTrouble.
+        """
         like = likeness(found, size_bytes, sha256, md5)
-        if like != "unknown":
+        is_doubtful = like == "ours" and md5 and md5_by_etag(found) not in {"", md5}
+        if like != "unknown" and not is_doubtful:
             return like == "ours"
         digest = hashlib.sha256()
         async for piece in self._calls.read(found):

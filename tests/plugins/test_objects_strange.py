@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from comfyledger.plugin_api import Deposit, Series
 from comfyledger_objects.keys import key_of, name_of, number_in
-from comfyledger_objects.uploads import whole
+from comfyledger_objects.metadata import Found
+from comfyledger_objects.options import options_from
+from comfyledger_objects.uploads import Uploads, whole
+
+OURS, OTHERS = b"ours!", b"their"
 
 
 @pytest.mark.parametrize("prefix", ["", "p"])
@@ -43,3 +49,36 @@ def test_a_file_that_is_sent_in_one_request_is_in_memory_once(tmp_path: Path) ->
     finally:
         tracemalloc.stop()
     assert peak_bytes < 1.25 * len(content)
+
+
+class Content:
+    """Answers with these bytes when an object is read. `reads`: how often."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content, self.reads = content, 0
+
+    async def read(self, found: Found) -> AsyncIterator[bytes]:
+        self.reads += 1
+        yield self._content
+
+
+async def is_ours(content: Content, etag: str, sha256: str, md5: str) -> bool:
+    options = options_from("x", "s3", {"bucket": "images"}, {})
+    uploads = Uploads(options, cast(Any, None), cast(Any, content))
+    found = Found("a/b_1.png", len(OURS), etag, "", 0, {"sha256": sha256})
+    return await uploads.is_ours(found, len(OURS), sha256, md5)
+
+
+async def test_metadata_that_the_etag_may_contradict_are_not_believed() -> None:
+    """The etag of an object with other encryption only looks like an MD5, so it does not decide either."""
+    sha256, md5 = hashlib.sha256(OURS).hexdigest(), hashlib.md5(OURS).hexdigest()
+    assert not await is_ours(Content(OTHERS), f'"{hashlib.md5(OTHERS).hexdigest()}"', sha256, md5)
+    assert await is_ours(Content(OURS), f'"{"0" * 32}"', sha256, md5)
+
+
+async def test_metadata_that_nothing_contradicts_are_believed_without_reading() -> None:
+    sha256, md5 = hashlib.sha256(OURS).hexdigest(), hashlib.md5(OURS).hexdigest()
+    for etag in (f'"{md5}"', f'"{md5}-2"', "0x8DC", ""):
+        content = Content(OTHERS)
+        assert await is_ours(content, etag, sha256, md5)
+        assert content.reads == 0

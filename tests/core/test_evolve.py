@@ -20,13 +20,13 @@ from comfyledger.core.commands import (
     ResumeLane,
     ResumeWebhook,
 )
-from comfyledger.core.events import KIND_OF, KINDS, Event, ImageKept, Recorded, stream_of
+from comfyledger.core.events import KIND_OF, KINDS, Event, ImageKept, ImageUploaded, Recorded, stream_of
 from comfyledger.core.evolve import evolve as fold
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.transitions import COUNT, moved
 from comfyledger.core.keys import BatchKey
 from comfyledger.core.reports import InputGone, LaneWorks
-from comfyledger.core.rows import BatchRow, ImageRow, ImageState, PromptRow, Slice, TemplateRow
+from comfyledger.core.rows import BatchRow, ImageRow, ImageState, PromptRow, Slice, TemplateRow, Upload
 from support.core_builders import (
     PlainLedger,
     adding,
@@ -267,6 +267,21 @@ def test_each_move_takes_an_image_from_one_count_to_another(before: ImageState, 
         counts[COUNT[before]] -= len(images)
         counts[COUNT[to]] += len(images)
         assert moved(batch, images, to) == replace(batch, **counts)
+
+
+@pytest.mark.parametrize("before", get_args(ImageState))
+def test_the_answer_of_an_only_store_counts_like_one_beside_a_store_that_was_dropped(before: ImageState) -> None:
+    (batch,) = (row for row in given(submit("b1")).rows.values() if isinstance(row, BatchRow))
+    image = ImageRow(batch.batch_id, 1, 1, "folder", "file", 1, "areg", state=before, code="late", words="w")
+    only, gone = Upload("folder", "uploading", 2), Upload("cloud", "dropped")
+    found = []
+    for uploads in ((only,), (only, gone)):
+        state = Slice()
+        state.put((batch, replace(image, uploads=uploads)))
+        event = ImageUploaded(batch.batch_id, 1, "folder/file", "folder", "file:///a.png")
+        rows = evolve(state, Recorded(1, 1, event))
+        found.append([replace(row, uploads=row.uploads[:1]) if isinstance(row, ImageRow) else row for row in rows])
+    assert found[0] == found[1]
 
 
 def test_a_prompt_changes_with_the_last_image_that_is_kept_and_not_before() -> None:

@@ -37,7 +37,13 @@ def upload_started(state: Slice, event: UploadStarted) -> tuple[Row, ...]:
 
 
 def image_uploaded(state: Slice, event: ImageUploaded) -> tuple[Row, ...]:
+    """What becomes of a kept image that waits for this store alone is written out, because most events are of such."""
     image = state.the_image(event.batch_id, event.image)
+    uploads = image.uploads
+    if image.state == "kept" and len(uploads) == 1 and uploads[0].store == event.store:
+        only = Upload(event.store, "stored", uploads[0].attempts, event.url)
+        after = replace(image, state="stored", uploads=(only,), code="", words=None)
+        return (after, moved(state.the_batch(event.batch_id), (image,), "stored"))
     return _answered(state, image, Upload(event.store, "stored", _attempts(image, event.store), event.url))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from comfyledger.server import tokens
@@ -17,7 +17,7 @@ from support.waiting import until
 from support.wire_app import App, Frame
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     made = Fleet(tmp_path)
     try:

@@ -32,7 +32,6 @@ async def numbers(page: Page) -> list[int]:
 # ---- many images
 
 
-@pytest.mark.timeout(300)  # a busy machine takes long to render so much
 async def test_two_hundred_thousand_images_scroll_without_a_long_task(
     house: House, browser: Browser, page: Page
 ) -> None:
@@ -113,7 +112,6 @@ ROUNDS_MAX = 15
 """A busy machine would take minutes until all images are made."""
 
 
-@pytest.mark.timeout(300)  # a busy machine takes long to render so much
 async def test_keys_stay_quick_in_the_gallery_and_the_large_view_while_a_thousand_images_are_made(
     house: House, browser: Browser, page: Page
 ) -> None:

@@ -242,6 +242,8 @@ async def test_two_fingers_zoom_a_picture_around_the_middle_between_them(house: 
         right, down = (float(found) for found in re.findall(r"(-?[\d.]+)%", place))
         assert right == pytest.approx(50, abs=1), "what was between the fingers is still there"
         assert down == pytest.approx(0, abs=1)
+        await app.ask("review", images=[image["image_id"]], rating=3)
+        await expect(page.get_by_role("button", name="3 stars")).to_have_attribute("aria-pressed", "true")
         for far in (40, 20, 10):
             await touch(finger, "touchMove", (x - far, y), (x + far, y))
         await expect(page.get_by_text("Fits")).to_be_visible()

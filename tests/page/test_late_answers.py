@@ -8,6 +8,7 @@ from support import page as pages
 from support.late_answers import LateAnswers
 from support.page_images import becomes, made, said, tile
 from support.processes import House
+from support.waiting import until
 
 
 async def shown(page: Page, house: House, address: str) -> None:
@@ -23,10 +24,11 @@ async def test_a_late_answer_about_one_image_does_not_touch_the_next(house: Hous
         await page.get_by_text("1 of 2", exact=True).wait_for()
         late.keep("get_image", "explain", "get_recipe")
         await app.ask("review", images=[first["image_id"]], rating=5)
-        await late.kept()
+        await late.kept(3)
+        late.keep()
         await page.keyboard.press("ArrowRight")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(second["name"])
         await page.get_by_text("2 of 2", exact=True).wait_for()
-        await late.kept(2)
         late.release()
         await expect(page.get_by_role("heading", level=1)).to_have_text(second["name"])
         await expect(page.get_by_role("button", name="5 stars")).to_have_attribute("aria-pressed", "false")
@@ -53,6 +55,9 @@ async def test_a_review_that_is_answered_late_does_not_show_at_the_next_image(ho
         await expect(page.get_by_role("button", name="Approve")).to_have_attribute("aria-pressed", "false")
         await becomes(app, first, verdict="approved")
         await becomes(app, second, verdict="")
+        await page.locator(".stage").press("r")
+        await becomes(app, second, verdict="rejected")
+        await becomes(app, first, verdict="approved")
 
 
 async def test_what_changed_while_its_page_of_the_list_was_on_its_way_is_shown(house: House, page: Page) -> None:
@@ -65,12 +70,14 @@ async def test_what_changed_while_its_page_of_the_list_was_on_its_way_is_shown(h
         await shown(page, house, "gallery")
         await expect(page.get_by_text("150 images")).to_be_visible()
         await expect(said(tile(page, 0))).to_be_visible()
+        await until(lambda: late.requests.count("count_images") > 1, "the list was made again as its events began")
         late.keep("list_images")
         await page.get_by_role("grid").focus()
         await page.keyboard.press("End")
         await late.kept()
         await app.ask("cancel", batch_id=asked["batch_id"], images=[150])
         await late.heard("image_cancelled")
+        await page.evaluate("new Promise((done) => setTimeout(() => setTimeout(done)))")  # it has looked what is old
         late.release()
         await expect(said(tile(page, 149))).to_have_attribute("aria-label", "Number 150, cancelled")
 

@@ -233,7 +233,6 @@ ROUNDS_MAX = 30
 """A busy machine would take minutes until all images are made."""
 
 
-@pytest.mark.timeout(300)  # a busy machine takes long to render so much
 async def test_interactions_stay_quick_while_a_thousand_images_are_released(
     house: House, browser: Browser, page: Page
 ) -> None:

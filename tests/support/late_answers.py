@@ -15,6 +15,8 @@ class LateAnswers:
     def __init__(self) -> None:
         self.kinds: list[str] = []
         """Of the events that went on to the page."""
+        self.requests: list[str] = []
+        """The types of the requests of the page."""
         self._late: set[str] = set()
         self._asked: dict[str | int, str] = {}
         self._kept: list[tuple[WebSocketRoute, str]] = []
@@ -26,7 +28,7 @@ class LateAnswers:
         return made
 
     def keep(self, *types: str) -> None:
-        """Keep the answers to requests of these types from now on."""
+        """Keep the answers to requests of these types from now on, and what is kept already."""
         self._late = set(types)
 
     async def kept(self, count: int = 1) -> None:
@@ -50,6 +52,7 @@ class LateAnswers:
         def asked(text: str | bytes) -> None:
             frame = json.loads(text)
             self._asked[frame["id"]] = frame["type"]
+            self.requests.append(frame["type"])
             server.send(text)
 
         def answered(text: str | bytes) -> None:

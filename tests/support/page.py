@@ -29,8 +29,8 @@ OFF += ["AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose",
 OFF += ["PaintHolding", "ThirdPartyStoragePartitioning"]
 """Playwright turns these off. Of a switch that is given twice, only the last counts."""
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", f"--disable-features={','.join(OFF)}"]
-WAIT_MS = 15_000
-ANSWER_S = 30.0
+WAIT_MS = 60_000
+ANSWER_S = 60.0
 """How long the browser may take for what takes a moment."""
 expect.set_options(timeout=WAIT_MS)
 MAIN_THREAD = "CrRendererMain"

@@ -143,3 +143,13 @@ def test_no_test_sleeps() -> None:
         if isinstance(node, ast.Call) and name_of(node.func) == "sleep" and ast.unparse(node.args[0]) != "0"
     ]
     assert {place.partition(":")[0] for place in slept} <= MAY_SLEEP, slept
+
+
+def test_fixtures_of_the_web_page_run_in_the_one_event_loop_of_its_tests() -> None:
+    """In a loop of its own, a server that a fixture has begun would answer nobody while the test runs."""
+    own = [
+        place
+        for place, node in found(ast.AsyncFunctionDef)
+        if place.startswith("page/") and [ast.unparse(one) for one in node.decorator_list] == ["pytest.fixture"]  # type: ignore[attr-defined]
+    ]
+    assert own == []

@@ -8,6 +8,10 @@ from support import page as pages
 from support.processes import House
 
 WITHIN = "() => document.querySelector('dialog').contains(document.activeElement)"
+AT_ONCE = """() => {
+  document.querySelector('dialog button').click();
+  document.querySelector('[aria-label="Pause everything"]').click();
+}"""
 OUTSIDE = "() => document.activeElement !== document.body && !document.activeElement.closest('dialog')"
 
 
@@ -54,4 +58,13 @@ async def test_the_keyboard_returns_to_the_button_however_a_question_ends(house:
     await page.keyboard.press("Enter")
     await dialog.get_by_role("button", name="Pause everything").press("Enter")
     await expect(dialog).to_have_count(0)
+    await expect(page.get_by_role("button", name="Resume everything", exact=True)).to_be_focused()
+
+
+async def test_a_question_that_follows_at_once_is_asked_although_it_has_the_same_words(house: House, page: Page) -> None:
+    """The browser tells the end of the first one later."""
+    _, dialog = await asked(page, house)
+    await page.evaluate(AT_ONCE)
+    await expect(dialog).to_be_visible()
+    await dialog.get_by_role("button", name="Pause everything").press("Enter")
     await expect(page.get_by_role("button", name="Resume everything", exact=True)).to_be_focused()

@@ -6,7 +6,7 @@ import { asked, type Asked } from "./confirming";
 /** The place of questions; once in the page. */
 export function ConfirmDialog() {
   const question = asked.value;
-  return question ? <Dialog key={question.title} question={question} /> : null;
+  return question ? <Dialog key={question.id} question={question} /> : null;
 }
 
 /** The browser keeps the focus in it, closes it with Escape, and gives the focus back. */

@@ -11,10 +11,14 @@ export interface Question {
 }
 
 export interface Asked extends Question {
+  /** Of each question another one: two with the same words are two. */
+  id: number;
   answer: (isYes: boolean) => void;
 }
 
 export const asked = signal<Asked | undefined>(undefined);
+
+let count = 0;
 
 /** Resolves to whether the person agreed. One question at a time: a new one answers the old one with no. */
 export function confirmed(question: Question): Promise<boolean> {
@@ -24,6 +28,6 @@ export function confirmed(question: Question): Promise<boolean> {
       if (asked.value?.answer === answer) asked.value = undefined;
       resolve(isYes);
     };
-    asked.value = { ...question, answer };
+    asked.value = { ...question, id: ++count, answer };
   });
 }

@@ -61,7 +61,7 @@ async def test_the_keyboard_returns_to_the_button_however_a_question_ends(house:
     await expect(page.get_by_role("button", name="Resume everything", exact=True)).to_be_focused()
 
 
-async def test_a_question_that_follows_at_once_is_asked_although_it_has_the_same_words(house: House, page: Page) -> None:
+async def test_a_question_that_follows_at_once_is_asked_with_the_same_words_too(house: House, page: Page) -> None:
     """The browser tells the end of the first one later."""
     _, dialog = await asked(page, house)
     await page.evaluate(AT_ONCE)

@@ -151,8 +151,11 @@ async def traced(browser: Browser, page: Page) -> AsyncIterator[Traced]:
     """Measure what happens inside; the result is there once it is over."""
     measured = Traced()
     await browser.start_tracing(page=page, categories=TRACED)
-    yield measured
-    events = json.loads(await browser.stop_tracing())["traceEvents"]
+    try:
+        yield measured
+    finally:
+        trace = await browser.stop_tracing()  # or the next test could begin none
+    events = json.loads(trace)["traceEvents"]
     named = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == MAIN_THREAD]
     mains = {(event["pid"], event["tid"]) for event in named}
     ran = [event for event in events if "RunTask" in event["name"] and (event["pid"], event["tid"]) in mains]

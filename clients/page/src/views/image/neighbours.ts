@@ -1,6 +1,6 @@
 // The images before and after an image in the list that the gallery showed.
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { ask, onEvent } from "../../live";
 import type { Filter } from "../../live/image_filter";
 import { neighbours, type Neighbours } from "../../live/image_list";
@@ -40,7 +40,8 @@ export function useNeighbours(filter: Filter, imageId: string): Near {
     const next = by === 1 ? near.after : by === -1 ? near.before : undefined;
     if (next !== undefined) go(href("image", next.split("/"), filter), { replace: true });
   };
-  useEffect(() => {
+  // It is over when the view goes. An effect would hear of that after the next paint, and lead who has left back here.
+  useLayoutEffect(() => {
     let isOver = false;
     const load = refresher(async () => {
       if (isOver) return; // asking says where the reader is

@@ -28,10 +28,11 @@ MAY_ASK = {
     "logs.py",
     "sim/comfyui/server.py",
     "sim/cloudinary/server.py",
+    "sim/objects/server.py",
     "maintenance/doctor/run.py",
     "maintenance/doctor/machine.py",
 }
-"""Composition roots: the engine's dates and the ages of files; the dates of log lines and of a stand-in; the doctor's
+"""Composition roots: the engine's dates and the ages of files; the dates of log lines and of stand-ins; the doctor's
 look at clocks."""
 
 

@@ -92,8 +92,9 @@ async def test_a_prompt_whose_answer_never_came_is_stored_once_although_two_back
         assert [(one["attempt"], one["backend"], one["reason"]) for one in moved] == [(1, "a", "away")]
         assert len(files_of(a, batch_id)) == len(files_of(b, batch_id)) == 1, "both have rendered it"
         await a.begin()
-        ended = await said(app, "stray_ended")
-        assert [(one["attempt"], one["backend"], one["outcome"]) for one in ended] == [(1, "a", "late")]
+        (ended,) = await said(app, "stray_ended")
+        assert (ended["attempt"], ended["backend"]) == (1, "a")
+        assert ended["outcome"] in {"late", "gone"}, "gone if the daemon had heard that it ran: its file may be cut off"
         log = await check_once(fleet, app, batch)
     assert [event["data"]["attempt"] for event in of_kind(log, "image_kept")] == [2]
     assert len(a.posted()) == 0, "nothing was sent to a again"

@@ -52,5 +52,6 @@ async def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) ->
         made.house.end()
     assert all(took.peak_bytes < PEAK_BYTES_MAX for took in many.values())
     grown = {name: took.peak_bytes - few[name].peak_bytes for name, took in many.items()}
+    del grown["opened"]  # How much more a start has done by then differs; "daemon" is the same peak later.
     assert grown.pop("audit") < AUDIT_GROWTH_BYTES_MAX
     assert max(grown.values()) < GROWTH_BYTES_MAX, grown

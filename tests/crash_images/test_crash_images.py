@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import sys
@@ -242,15 +243,15 @@ def test_a_power_loss_at_any_operation_loses_nothing_acknowledged(days: Days, qu
 @pytest.mark.parametrize(
     ("step", "loss"),
     [
-        ("synchronous", "numbers of batch-app-first-0 lost"),
-        ("sync_file", "kept image batch-app-first-0/1 is not whole on disk"),
-        ("sync_folder", "kept image batch-app-first-0/1 is not whole on disk"),
+        ("synchronous", r"numbers of \S+ lost"),
+        ("sync_file", r"kept image \S+ is not whole on disk"),
+        ("sync_folder", r"kept image \S+ is not whole on disk"),
     ],
 )
 def test_a_durable_step_that_is_taken_out_is_found_out(days: Days, quick: Path, step: str, loss: str) -> None:
     crashes = Crashes(days, step, synced_only, quick).run()
     print(step, crashes.summary())
-    assert any(loss in line for line in crashes.violations)
+    assert any(re.search(loss, line) for line in crashes.violations), "which batch it is differs"
 
 
 def test_a_mark_before_its_commit_is_found_out(days: Days, quick: Path) -> None:

@@ -54,9 +54,9 @@ class Options:
     prefix: str = ""
     endpoint: str = ""
     account: tuple[tuple[str, str], ...] = ()
-    """What obstore is told of the account, by its own names: nothing of it is secret."""
+    """The parts of the account that are not secret, by the names that obstore has for them."""
     secrets: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
-    """The same, of what is secret."""
+    """The parts that are secret, by the names that obstore has for them."""
     cache_control: str = ""
     storage_class: str = ""
     server_side_encryption: str = ""

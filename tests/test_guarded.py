@@ -169,6 +169,36 @@ def test_no_wrong_address_of_a_smaller_picture_is_passed_on(does: Callable[[], A
     assert len(logs) == 1, "an answer may have a thousand images"
 
 
+class Cautioning:
+    def __init__(self, does: Callable[[], Any]) -> None:
+        self._does = does
+
+    @property
+    def caveat(self) -> Any:
+        return self._does()
+
+
+def test_a_promise_that_a_store_breaks_is_passed_on() -> None:
+    assert Guarded("main", Cautioning(lambda: "Promise 8 does not hold."), {}).caveat == "Promise 8 does not hold."  # type: ignore[arg-type]
+    assert store(lambda: "no")[0].caveat == "", "a store may have no such property"
+
+
+@pytest.mark.parametrize("does", [raising(ValueError("no")), raising(SystemExit(3)), lambda: None, lambda: b"x"])
+def test_a_caveat_that_is_no_text_is_left_out_and_logged_once(does: Callable[[], Any]) -> None:
+    died: dict[str, int] = {}
+    made = Guarded("main", Cautioning(does), died)  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        assert [made.caveat for _ in range(3)] == ["", "", ""]
+    assert (died, len(logs)) == ({"caveat": 3}, 1)
+
+
+@pytest.mark.parametrize(("said", "passed"), [("x" * 9_000, 2_000), ("a\ud800b", 3)])
+def test_a_caveat_fits_into_an_answer(said: str, passed: int) -> None:
+    caveat = Guarded("main", Cautioning(lambda: said), {}).caveat  # type: ignore[arg-type]
+    assert len(caveat) == passed
+    assert caveat.encode()
+
+
 class Signing:
     def __init__(self, does: Callable[[], Any]) -> None:
         self._does = does

@@ -99,6 +99,18 @@ class Guarded:
         """Whether `put` compares what it stores with the sha256 of the deposit."""
         return getattr(self._store, "compares_bytes", False) is True
 
+    @property
+    def caveat(self) -> str:
+        """Which promise does not hold for the store; empty if all do, or if its plugin fails. Raises nothing."""
+        try:
+            caveat = getattr(self._store, "caveat", "")
+            if not isinstance(caveat, str):
+                raise TypeError(f"it answered {_shown(caveat)}")
+        except (Exception, SystemExit) as error:
+            self._dead_often("caveat", error)
+            return ""
+        return _clean(caveat)[:TEXT_MAX]
+
     async def prepare(self) -> None:
         await self._called("prepare", CALL_S)
 
@@ -167,10 +179,7 @@ class Guarded:
             if not isinstance(address, str) or (address and not ADDRESS.fullmatch(address)):
                 raise TypeError(f"it answered {_shown(address)}")
         except (Exception, SystemExit) as error:
-            if self._died.get("thumbnail_url"):
-                self._died["thumbnail_url"] += 1  # once is enough in the log: it is asked for each image
-            else:
-                self._dead("thumbnail_url", error)
+            self._dead_often("thumbnail_url", error)
             return ""
         return address
 
@@ -237,6 +246,13 @@ class Guarded:
         text = f"The plugin of the store failed: {_shown(error)} ({call})"
         log.error("plugin.died", store=self._name, call=call, error=_shown(error), exc_info=_is_telling(error))
         return PluginDied(text, _shown(error), is_lanes=_is_lanes(error), code=code)
+
+    def _dead_often(self, call: str, error: BaseException) -> None:
+        """The same for what is asked at each answer: once is enough in the log."""
+        if self._died.get(call):
+            self._died[call] += 1
+        else:
+            self._dead(call, error)
 
 
 class Silent(Exception):

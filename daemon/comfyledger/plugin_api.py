@@ -342,6 +342,18 @@ class Signs(Protocol):
         """
 
 
+class Warns(Protocol):
+    """What a store has besides, if its section lets it break a promise of comfyledger. Optional."""
+
+    @property
+    def caveat(self) -> str:
+        """A sentence that says which promise does not hold, and what may happen; empty if all hold.
+
+        `comfyledger status` and the web page show it. It is asked often, also before `prepare`, so it uses no network
+        and no disk. Raises nothing.
+        """
+
+
 class StoreKind(Protocol):
     """Makes a store of one kind from its section `[stores.NAME]` of the configuration."""
 

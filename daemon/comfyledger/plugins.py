@@ -40,6 +40,12 @@ class OpenedStore(msgspec.Struct, frozen=True):
         """The store with its calls bounded and checked, if it is usable."""
         return None if self.store is None else Guarded(self.name, self.store, self.died)
 
+    @property
+    def caveat(self) -> str:
+        """Which promise does not hold for it, by its section; empty if all do. Raises nothing."""
+        store = self.store or self.waiting
+        return "" if store is None else Guarded(self.name, store, self.died).caveat
+
     async def close(self) -> None:
         """Close what was opened. Raises nothing."""
         store = self.store or self.waiting

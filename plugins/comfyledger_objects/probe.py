@@ -26,6 +26,11 @@ from comfyledger_objects.uploads import TAKEN
 REMEMBERED_S: Final = 604_800.0
 REFUSAL_REMEMBERED_S: Final = 600.0
 """The server may be another one soon."""
+CAVEAT: Final = (
+    "Promise 8 does not hold for this store: before each upload it looks whether the name is free, and a file that "
+    "another program stores at that moment is overwritten."
+)
+"""What a person accepts with `unsafe_overwrite_check`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +122,7 @@ def about(name: str, verdict: Verdict | None, *, asks_first: bool, now_s: float)
     """What `comfyledger doctor` says of it. PURE."""
     option = f"[stores.{name}] unsafe_overwrite_check"
     if asks_first:
-        text = (
-            "Promise 8 does not hold for this store: before each upload it looks whether the name is free, and a file "
-            "that another program stores at that moment is overwritten."
-        )
-        return Remark("warning", text, option)
+        return Remark("warning", CAVEAT, option)
     if verdict is None:
         text = "Whether the server refuses to overwrite is tried at the daemon's next start."
         return Remark("warning", text, "comfyledger run")

@@ -96,6 +96,10 @@ class ObjectStore:
         return self._options.identity
 
     @property
+    def caveat(self) -> str:
+        return probe.CAVEAT if self._options.asks_first else ""
+
+    @property
     def patience_s(self) -> float:
         return CALLS * (self._options.connect_timeout_s + self._options.request_timeout_s)
 

@@ -353,6 +353,14 @@ def test_status_says_that_all_lanes_work_only_where_they_do(
     assert ("all work" in text) == (not changed)
 
 
+def test_status_says_which_promise_does_not_hold_for_a_store(door: Any, run: Any) -> None:
+    caveat = "Promise 8 does not hold for this store."
+    stores = [wire.StoreInfo("bucket", "s3", "s3:b", caveat=caveat), wire.StoreInfo("f", "folder", "folder:/i")]
+    door.answers |= {"server_info": replace(INFO, stores=stores), "list_batches": wire.Batches([], False)}
+    assert f"  bucket: {caveat}\n" in run("status").stdout
+    assert [one.get("caveat") for one in json.loads(run("status", "--json").stdout)["stores"]] == [caveat, None]
+
+
 def test_status_says_what_inputs_take_and_where_they_are_still_to_be_removed(door: Any, run: Any) -> None:
     held = wire.InputsHeld(2, 3 * 2**20, 2**30, {"": 1, "main": 2, "old": 1})
     backends = [wire.BackendInfo("main", "http://x", connected=True)]

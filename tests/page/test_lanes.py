@@ -132,6 +132,19 @@ async def test_a_store_that_does_not_work_can_be_tried_now_from_both_views(house
         assert await lanes(app) == []
 
 
+async def test_a_store_says_which_promise_it_breaks(house: House, page: Page) -> None:
+    await house.begin("""
+        [stores.bucket]
+        kind = "s3"
+        bucket = "images"
+        endpoint = "http://127.0.0.1:9"
+        unsafe_overwrite_check = "head"
+    """)
+    await shown(page, house)
+    await expect(card(page, "bucket")).to_contain_text("Promise 8 does not hold for this store: ")
+    await expect(card(page, "folder")).not_to_contain_text("Promise")
+
+
 async def test_a_store_in_trouble_that_somebody_paused_offers_to_resume_it(house: House, page: Page) -> None:
     await house.begin()
     async with house.app() as app:

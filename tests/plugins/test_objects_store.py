@@ -95,7 +95,9 @@ async def test_with_the_unsafe_option_each_upload_looks_first(place: S3Place, tm
     assert await place.contents() == {KEY: picture(7), f"{FOLDER}/{STEM}2.png": picture(2)}
     remarks = await store.diagnose()
     assert [one.verdict for one in remarks] == ["ok", "warning"]
-    assert "Promise 8 does not hold" in remarks[1].sentence
+    assert remarks[1].sentence == store.caveat
+    assert store.caveat.startswith("Promise 8 does not hold")
+    assert place.store().caveat == ""
 
 
 async def test_a_server_without_conditions_for_parts_gets_large_files_in_one_request(

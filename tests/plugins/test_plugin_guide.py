@@ -24,14 +24,15 @@ from comfyledger.plugin_api import (
     StoreTrouble,
     medium_of,
 )
+from comfyledger.plugins import OpenedStore
 from comfyledger.testing.store_contract import StoreContract
 from support.documents import ROOT, blocks
 from support.waiting import pause
 
 DOCUMENT = (ROOT / "docs" / "plugins.md").read_text("utf-8")
-STORE, SCALES, MEASURES, SIGNS, PLACE = (body for _, body in blocks(DOCUMENT, "python"))
+STORE, SCALES, MEASURES, SIGNS, WARNS, PLACE = (body for _, body in blocks(DOCUMENT, "python"))
 GUIDE: dict[str, Any] = {"hashlib": hashlib, "pytest": pytest, "__name__": __name__}
-exec(compile(STORE + SCALES + MEASURES + SIGNS + PLACE, "docs/plugins.md", "exec"), GUIDE)
+exec(compile(STORE + SCALES + MEASURES + SIGNS + WARNS + PLACE, "docs/plugins.md", "exec"), GUIDE)
 ShelfStore, ShelfPlace, TestShelf = GUIDE["ShelfStore"], GUIDE["ShelfPlace"], GUIDE["TestShelf"]
 
 
@@ -78,6 +79,12 @@ def test_the_store_of_the_guide_is_as_short_as_it_says() -> None:
 
 def test_the_plugin_of_the_guide_speaks_the_version_of_today() -> None:
     assert GUIDE["COMFYLEDGER_API"] == API_VERSION
+
+
+def test_the_store_of_the_guide_that_breaks_a_promise_says_which(tmp_path: Path) -> None:
+    made = GUIDE["HastyStore"]("shelf", {"file": str(tmp_path / "shelf.db")}, tmp_path)
+    assert OpenedStore("main", "shelf", waiting=made).caveat.startswith("Promise 8 does not hold")
+    assert OpenedStore("main", "shelf", waiting=ShelfPlace(tmp_path).opened()).caveat == ""
 
 
 def test_the_hook_of_the_guide_brings_its_store(tmp_path: Path) -> None:

@@ -39,6 +39,15 @@ def test_door_socket_store_and_what_to_type_next_are_said() -> None:
     assert "Start it" not in text
 
 
+def test_a_store_that_breaks_a_promise_is_said_with_it() -> None:
+    class Hasty:
+        caveat = "Promise 8 does not hold."
+
+    store = OpenedStore("bucket", "s3", "s3:b", store=Hasty())  # type: ignore[arg-type]
+    lines = greeting("0.1.0", DOOR, (), {"bucket": store}, {}, "comfyledger", 80)
+    assert "  store     bucket: s3:b. Promise 8 does not hold." in lines
+
+
 def test_a_workflow_that_does_not_fit_is_said_with_the_reason() -> None:
     text = " ".join(" ".join(said(AWAY, unfit={"portrait": "1 mistake. Node 4: no such model."})).split())
     assert "workflow portrait does not fit ComfyUI. 1 mistake. Node 4: no such model." in text

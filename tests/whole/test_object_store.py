@@ -101,6 +101,16 @@ async def life_with_a_pause(house: ObjectHouse, refusal: str) -> None:
     house.check_objects(batch)
 
 
+async def test_a_store_that_looks_first_is_named_as_such_by_the_daemon(objects: ObjectHouse) -> None:
+    objects.options = 'unsafe_overwrite_check = "head"'
+    await objects.begin()
+    async with objects.app() as app:
+        batch = await use(objects, "r1", 1)
+        (store,) = (await app.ask("server_info"))["stores"]
+    assert store["caveat"].startswith("Promise 8 does not hold for this store: ")
+    objects.check_objects(batch)
+
+
 async def test_numbers_go_on_after_those_in_the_bucket(objects: ObjectHouse) -> None:
     objects.objects.begin()
     objects.objects.control(seed=[{"key": f"{STEM}{number}.png", "text": "x"} for number in range(1, 58)])

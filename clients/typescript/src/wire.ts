@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 2d01db7a6de38b1c84c7e4d3c94f72a451218c6b7ec035c84f1ca176d77d807d
+// Made by generate.py from the JSON Schema of the wire, sha256 48856c90a4491a3ba7a445e6d8dc45bcea97f26849eb68aad4734b3a91b2bcb8
 
 /**
  * What a client sends.
@@ -5639,6 +5639,10 @@ export interface StoreInfo {
    * Why the store cannot be used; empty if it can.
    */
   problem?: string;
+  /**
+   * Which promise of comfyledger does not hold for the store, because its section says so; empty if all hold.
+   */
+  caveat?: string;
 }
 /**
  * The input files that the daemon keeps, and what is still to be removed of others.

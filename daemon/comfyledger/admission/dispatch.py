@@ -334,7 +334,9 @@ async def _server_info(context: Dependencies, *, fits: bool) -> wire.Info:
         lanes=shown,
         waiting=context.waiting(),
         backends=list(backend_lists.shown(context, shown, found)),
-        stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
+        stores=[
+            wire.StoreInfo(one.name, one.kind, one.identity, one.problem, one.caveat) for one in context.stores.values()
+        ],
         workflows=sorted(context.policy.workflows),
         characters=len(context.characters.now.by_slug),
         character_problems=context.characters.problems() if context.only is None else [],

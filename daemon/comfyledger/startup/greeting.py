@@ -62,7 +62,7 @@ def _of_comfyui(seen: ComfyUISeen) -> str:
 def _of_store(store: OpenedStore) -> str:
     if store.store is None:
         return f"{store.name}: cannot be used: {store.problem}"
-    return f"{store.name}: {store.identity}"
+    return f"{store.name}: {store.identity}" + (f". {store.caveat}" if store.caveat else "")
 
 
 def _wrapped(label: str, text: str, width: int) -> Sequence[str]:

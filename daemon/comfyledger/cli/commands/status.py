@@ -111,6 +111,9 @@ def _say_ends(info: wire.Info) -> None:
     say_left(info.backends)
     rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
     say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
+    for store in info.stores:
+        if store.caveat:
+            say(f"  {store.name}: {store.caveat}", "yellow")
 
 
 def _say_backends(backends: list[wire.BackendInfo]) -> None:

@@ -258,6 +258,14 @@ class StoreInfo(Answer, frozen=True):
             examples=["The folder /srv/images is not there."],
         ),
     ] = ""
+    caveat: Annotated[
+        str,
+        Meta(
+            description="Which promise of comfyledger does not hold for the store, because its section says so; empty "
+            "if all hold.",
+            examples=["Promise 8 does not hold for this store."],
+        ),
+    ] = ""
 
 
 class Info(Answer, frozen=True):

@@ -26,7 +26,7 @@ export function Stores() {
 }
 
 function StoreCard({ store, lane }: { store: Store; lane: Lane | undefined }) {
-  const { name, kind, problem } = store;
+  const { name, kind, problem, caveat } = store;
   const isPaused = lane?.paused ?? false;
   const isTrouble = Boolean(problem || lane?.code);
   const tag = isTrouble ? "tag-bad" : isPaused ? "tag-wait" : "tag-good";
@@ -43,6 +43,11 @@ function StoreCard({ store, lane }: { store: Store; lane: Lane | undefined }) {
       {problem && (
         <p class="note">
           <Words text={problem} />
+        </p>
+      )}
+      {caveat && (
+        <p class="note small">
+          <Words text={caveat} />
         </p>
       )}
       {lane && <LaneText lane={lane} />}

@@ -103,6 +103,10 @@ CODES: Final[dict[str, str]] = {
     "epoch_changed": "The ledger was restored; positions of the earlier epoch are no longer valid.",
     "unknown_subscription": "There is no subscription of this id on this connection.",
     "subscriptions_limit": "The connection has too many subscriptions.",
+    # the fleet
+    "unknown_box": "No box of this name has joined the fleet.",
+    "box_present": "The box takes part in the fleet, so it cannot be given up.",
+    "boxes_limit": "Too many boxes take part in the fleet.",
     # the daemon itself
     "not_running": "No daemon answers, or it is stopping.",
     "timeout": "An answer or a request did not come in time.",

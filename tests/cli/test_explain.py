@@ -310,6 +310,13 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "ComfyUI gpu-7 at http://g was added by cli, for 60 s unless it is added again",
         ),
     ],
+    "box_joined": [({"box": "north", "term": 2}, "the box north joined the fleet for the 2. time")],
+    "box_left": [
+        ({"box": "north", "term": 2, "reason": "lease"}, "the box north was not heard from any more"),
+        ({"box": "north", "term": 2, "reason": "stopped"}, "the box north was stopped"),
+        ({"box": "north", "term": 2, "reason": "person", "by": "cli"}, "the box north left the fleet by cli"),
+    ],
+    "box_given_up": [({"box": "north", "by": "cli"}, "the box north was given up by cli")],
     "backend_removed": [
         ({"name": "gpu-7", "reason": "person", "by": "cli"}, "ComfyUI gpu-7 was removed by cli"),
         ({"name": "gpu-7", "reason": "expired"}, "ComfyUI gpu-7 ended, because it was not added again in time"),

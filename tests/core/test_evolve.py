@@ -13,6 +13,9 @@ from comfyledger.core.commands import (
     AddBackend,
     AddWebhook,
     ForgetInput,
+    GiveUpBox,
+    JoinBox,
+    LeaveBox,
     PauseLane,
     PauseWebhook,
     RemoveBackend,
@@ -130,6 +133,9 @@ GOLDEN = {
     "webhook_resumed": "name by",
     "batch_prioritized": "batch_id priority by",
     "image_reviewed": "batch_id images by verdict rating",
+    "box_joined": "box term",
+    "box_left": "box term reason by",
+    "box_given_up": "box by",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
 
@@ -166,6 +172,7 @@ def eventful() -> PlainLedger:
         *(AddBackend("app", "gpu-7", "http://gpu-7.example"), RemoveBackend("app", "gpu-7")),
         *(AddWebhook("app", "shop", "https://shop.example/hook", ("batch_settled",)), PauseWebhook("app", "shop")),
         *(ResumeWebhook("app", "shop"), RemoveWebhook("app", "shop"), submit("b9"), prioritizing(0, "b9")),
+        *(JoinBox("app", "north"), LeaveBox("app", "north", 1, "lease"), GiveUpBox("app", "north")),
     )
 
 
@@ -209,7 +216,11 @@ def test_an_event_of_a_later_version_with_more_fields_can_be_read(event: Event) 
 @pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
 def test_an_event_belongs_to_a_stream(event: Event) -> None:
     about = next(
-        (value for key in ("batch_id", "series", "lane", "sha256", "name") if (value := getattr(event, key, ""))),
+        (
+            value
+            for key in ("batch_id", "series", "lane", "sha256", "name", "box")
+            if (value := getattr(event, key, ""))
+        ),
         "ledger",
     )
     assert stream_of(event).endswith(about)

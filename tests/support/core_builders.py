@@ -13,6 +13,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from comfyledger.core.backends import BackendRow
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.commands import (
     AddInput,
     CancelBatch,
@@ -58,6 +59,7 @@ from comfyledger.core.keys import (
     Key,
     ManyKey,
     PresentBackends,
+    PresentBoxes,
     PresentWebhooks,
     gathered,
 )
@@ -186,6 +188,8 @@ class PlainLedger:
                 return [row for row in self.rows.values() if isinstance(row, BackendRow) and row.present]
             case PresentWebhooks():
                 return [row for row in self.rows.values() if isinstance(row, WebhookRow) and row.present]
+            case PresentBoxes():
+                return [row for row in self.rows.values() if isinstance(row, BoxRow) and row.present]
             case _:
                 return of_batch(self.rows, key)
 
@@ -251,11 +255,11 @@ class PlainLedger:
         return [image.number for image in self.load([BatchImages(batch)]).images(batch)]
 
     def open_rows(self) -> list[Row]:
-        """What a restart reads: lanes, batches that are not over, their open prompts, kept images."""
+        """What a restart reads: boxes, lanes, batches that are not over, their open prompts, kept images."""
         prompts = [row for row in self.rows.values() if isinstance(row, PromptRow) and not row.is_over]
         mine = {row.batch_id for row in prompts}
         return [
-            *(row for row in self.rows.values() if isinstance(row, LaneRow)),
+            *(row for row in self.rows.values() if isinstance(row, LaneRow | BoxRow)),
             *(
                 row
                 for row in self.rows.values()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from comfyledger.core.backends import BackendRow
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import Message, Policy, decide, needs
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
@@ -206,6 +207,7 @@ _TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
     "lanes": (LaneRow, ("name",)),
     "backends": (BackendRow, ("name", "present")),
     "webhooks": (WebhookRow, ("name", "present")),
+    "boxes": (BoxRow, ("name", "present")),
     "inputs": (InputRow, ("sha256", "here", "added_ms", "is_usable", "is_ending", "is_going")),
 }
 

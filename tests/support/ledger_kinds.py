@@ -19,6 +19,7 @@ from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.keys import (
     BackendKey,
     BatchKey,
+    BoxKey,
     ImageKey,
     InputKey,
     LaneKey,
@@ -180,6 +181,7 @@ _KEYS: Final[dict[str, Callable[..., OneKey]]] = {
     "input": lambda sha256, _: InputKey(sha256),
     "backend": lambda name, _: BackendKey(name),
     "webhook": lambda name, _: WebhookKey(name),
+    "box": lambda name, _: BoxKey(name),
 }
 
 

@@ -14,8 +14,11 @@ from comfyledger.core.commands import (
     CancelBatch,
     DropStore,
     Forget,
+    GiveUpBox,
     HoldBatch,
     ImagesOf,
+    JoinBox,
+    LeaveBox,
     MadeFrom,
     OpenSeries,
     OweStore,
@@ -93,6 +96,8 @@ class Load:
         self._asked += 1
         if self._asked % 25 == 0:
             return self._backend()
+        if self._asked % 50 == 30:
+            return self._box()
         if self._asked % 25 == 12 and self._batches:
             return self._review()
         if not self._batches or self._random.random() < 0.03:
@@ -149,6 +154,12 @@ class Load:
         hook = AddWebhook("app", name, f"https://{place}.example/hook", ("batch_settled",))
         messages += [hook, hook, RemoveWebhook("app", name), PauseWebhook("app", name), ResumeWebhook("app", name)]
         messages += [SetPriority("app", batch_id, self._of_backends.randrange(3)) for batch_id in self._batches[-2:]]
+        return self._of_backends.choice(messages)
+
+    def _box(self) -> Message:
+        """With the chances of backends. A box that leaves is in one of its first terms."""
+        name, term = self._of_backends.choice("no"), self._of_backends.randint(1, 3)
+        messages = [JoinBox("app", name), LeaveBox("app", name, term, "lease"), GiveUpBox("app", name)]
         return self._of_backends.choice(messages)
 
     def _review(self) -> Message:

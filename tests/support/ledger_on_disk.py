@@ -17,6 +17,7 @@ from comfyledger.core.commands import (
     AddInput,
     AddWebhook,
     ImagesOf,
+    JoinBox,
     PauseLane,
     PauseWebhook,
     ReviewImages,
@@ -100,7 +101,7 @@ class Place:
         ledger.close()
 
     def give(self) -> None:
-        """Add an input that a third batch loads beside an image of the first; a backend; webhooks; and reviews."""
+        """Add an input loaded by a third batch beside an image of the first; a backend, webhooks, reviews and a box."""
         ledger = Ledger.open(self.path)
         source = LoadedFile("6.image", ImageAt("batch-app-r1", 1))
         asked = submission("r3", quantity=1)
@@ -115,6 +116,7 @@ class Place:
         take_group(ledger, AddWebhook("app", "shop", "https://shop.example/hook", ("batch_settled",)))
         take_group(ledger, PauseWebhook("app", "configured"))
         take_group(ledger, ReviewImages("app", (ImagesOf("batch-app-r1", (1, 2)),), "approved", 4))
+        take_group(ledger, JoinBox("app", "north"))
         ledger.close()
 
     def copy_to(self, folder: Path) -> Place:

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 48856c90a4491a3ba7a445e6d8dc45bcea97f26849eb68aad4734b3a91b2bcb8
+// Made by generate.py from the JSON Schema of the wire, sha256 7a52a9170cea18023b4217429ba886e69703a13e2bafc4dcbee3a65b4516fa84
 
 /**
  * What a client sends.
@@ -233,6 +233,9 @@ export type ServerFrame =
  * - `epoch_changed`: The ledger was restored; positions of the earlier epoch are no longer valid.
  * - `unknown_subscription`: There is no subscription of this id on this connection.
  * - `subscriptions_limit`: The connection has too many subscriptions.
+ * - `unknown_box`: No box of this name has joined the fleet.
+ * - `box_present`: The box takes part in the fleet, so it cannot be given up.
+ * - `boxes_limit`: Too many boxes take part in the fleet.
  * - `not_running`: No daemon answers, or it is stopping.
  * - `timeout`: An answer or a request did not come in time.
  * - `config_invalid`: The configuration cannot be used.
@@ -326,6 +329,9 @@ export type ErrorCode =
   | "epoch_changed"
   | "unknown_subscription"
   | "subscriptions_limit"
+  | "unknown_box"
+  | "box_present"
+  | "boxes_limit"
   | "not_running"
   | "timeout"
   | "config_invalid"
@@ -544,6 +550,18 @@ export type EventOfKind =
   | {
       kind: "image_reviewed";
       data: ImageReviewedEvent;
+    }
+  | {
+      kind: "box_joined";
+      data: BoxJoinedEvent;
+    }
+  | {
+      kind: "box_left";
+      data: BoxLeftEvent;
+    }
+  | {
+      kind: "box_given_up";
+      data: BoxGivenUpEvent;
     };
 /**
  * An event of a page, with the fields of `event`.
@@ -3584,6 +3602,53 @@ export interface ImageReviewedEvent {
    * The rating from 1 to 5; 0 if it was taken back. Missing if the ratings stayed as they were.
    */
   rating?: number | null;
+}
+/**
+ * A box takes part in the fleet: it does the work of its own ComfyUIs. What it says from an earlier term does not count any more.
+ */
+export interface BoxJoinedEvent {
+  /**
+   * The name of the box.
+   */
+  box: string;
+  /**
+   * How often it has joined, this time included.
+   */
+  term: number;
+}
+/**
+ * A box takes part no more. Its prompts go to others, and the images that only it keeps wait for it.
+ */
+export interface BoxLeftEvent {
+  /**
+   * The name of the box.
+   */
+  box: string;
+  /**
+   * How often it has joined, this time included.
+   */
+  term: number;
+  /**
+   * Why: `lease` (it gave no sign of life for too long), `person`, or `stopped` (its daemon was stopped).
+   */
+  reason: "lease" | "person" | "stopped";
+  /**
+   * The label of the client that caused it; empty if no client did.
+   */
+  by?: string;
+}
+/**
+ * A person does not wait for a box that left: the images that only it keeps are rendered again under their numbers.
+ */
+export interface BoxGivenUpEvent {
+  /**
+   * The name of the box.
+   */
+  box: string;
+  /**
+   * The label of the client.
+   */
+  by: string;
 }
 export interface ProgressFrame {
   type: "progress";

@@ -6,11 +6,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from comfyledger.core.events.boxes import LeaveReason
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.results import (
     Accepted,
     BackendKnown,
+    BoxKnown,
     Changed,
     Forgotten,
     InputKnown,
@@ -303,4 +305,24 @@ class PauseWebhook(Command[Changed], frozen=True):
 
 
 class ResumeWebhook(Command[Changed], frozen=True):
+    name: str
+
+
+class JoinBox(Command[BoxKnown], frozen=True):
+    """A box takes part in the fleet from now on, in its next term."""
+
+    name: str
+
+
+class LeaveBox(Command[BoxKnown], frozen=True):
+    """A box takes part no more, if this is its present term."""
+
+    name: str
+    term: int
+    reason: LeaveReason
+
+
+class GiveUpBox(Command[Changed], frozen=True):
+    """Do not wait for a box that left: what only it keeps is rendered again."""
+
     name: str

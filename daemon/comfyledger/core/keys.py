@@ -109,6 +109,16 @@ class WebhookKey(msgspec.Struct, frozen=True, gc=False):
         return ("webhook", self.name, "")
 
 
+class BoxKey(msgspec.Struct, frozen=True, gc=False):
+    """A box of the fleet, by its name."""
+
+    name: str
+
+    @property
+    def row_id(self) -> RowId:
+        return ("box", self.name, "")
+
+
 class PromptImages(msgspec.Struct, frozen=True, gc=False):
     """The images of one prompt."""
 
@@ -159,10 +169,16 @@ class PresentWebhooks(msgspec.Struct, frozen=True, gc=False):
     batch_id: str = ""
 
 
-_OfName = LaneKey | BackendKey | WebhookKey
+class PresentBoxes(msgspec.Struct, frozen=True, gc=False):
+    """All boxes of the fleet that are present. `batch_id`: always empty."""
+
+    batch_id: str = ""
+
+
+_OfName = LaneKey | BackendKey | WebhookKey | BoxKey
 OneKey = SeriesKey | RequestKey | TemplateKey | BatchKey | PromptKey | ImageKey | InputKey | _OfName
 """Names at most one row, by its `row_id`."""
-ThroughTables = BatchTexts | BatchInputs | InputUses | PresentBackends | PresentWebhooks
+ThroughTables = BatchTexts | BatchInputs | InputUses | PresentBackends | PresentWebhooks | PresentBoxes
 """Name rows that are found through tables alone. What the group has changed must be in the tables before."""
 ManyKey = BatchPrompts | BatchImages | ThroughTables
 """Names rows that belong together, mostly of one type and one batch."""
@@ -205,7 +221,7 @@ def _together(key: RequestKey | PromptImages | ManyKey, one: One, many: Many) ->
             return _images_of_prompt(key, one)
         case BatchPrompts() | BatchImages() | BatchTexts() | BatchInputs() | InputUses():
             return many(key)
-        case PresentBackends() | PresentWebhooks():
+        case PresentBackends() | PresentWebhooks() | PresentBoxes():
             return many(key)
         case _:
             assert_never(key)

@@ -76,6 +76,15 @@ class WebhookKnown(msgspec.Struct, frozen=True):
     generation: int
 
 
+class BoxKnown(msgspec.Struct, frozen=True):
+    """What the ledger says about a box that joined or left. `term`: its last one. `changed`: it said something else
+    before."""
+
+    name: str
+    term: int
+    changed: bool
+
+
 class Forgotten(msgspec.Struct, frozen=True):
     """How many images were forgotten, texts erased and inputs forgotten, how many copies stores will be asked to
     delete, and how many each store keeps because it is not asked."""

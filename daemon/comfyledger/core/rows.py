@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger.core.backends import BackendRow
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.inputs import InputRow, InputUse
 from comfyledger.core.media import Medium, medium_of
 from comfyledger.core.values import (
@@ -357,7 +358,7 @@ UNOPENED: Final = ""
 """The key of the row that all unused series share: what such a series begins with."""
 
 _OfBatch = RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow
-Row = _OfBatch | SeriesRow | LaneRow | InputRow | InputUse | BackendRow | WebhookRow | WebhookProgress
+Row = _OfBatch | SeriesRow | LaneRow | InputRow | InputUse | BackendRow | WebhookRow | WebhookProgress | BoxRow
 
 
 RowId = tuple[str, str, str | int]
@@ -378,6 +379,7 @@ _IDS: Final[dict[type, Callable[[Any], RowId]]] = {
     BackendRow: lambda row: ("backend", row.name, ""),
     WebhookRow: lambda row: ("webhook", row.name, ""),
     WebhookProgress: lambda row: ("webhook_progress", row.name, ""),
+    BoxRow: lambda row: ("box", row.name, ""),
 }
 """By type, since a fold asks for two of them with each event."""
 
@@ -471,6 +473,15 @@ class Slice:
     def webhooks(self) -> list[WebhookRow]:
         """The loaded webhooks that are present, by name."""
         found = [row for row in self._rows.values() if isinstance(row, WebhookRow) and row.present]
+        return sorted(found, key=lambda row: row.name)
+
+    def box(self, name: str) -> BoxRow | None:
+        """One that has joined the fleet, also if it is not present any more."""
+        return self._rows.get(("box", name, ""))  # type: ignore[return-value]
+
+    def boxes(self) -> list[BoxRow]:
+        """The loaded boxes that are present, by name."""
+        found = [row for row in self._rows.values() if isinstance(row, BoxRow) and row.present]
         return sorted(found, key=lambda row: row.name)
 
     def images(self, batch_id: str) -> list[ImageRow]:

@@ -131,7 +131,7 @@ class Ledger(Protocol):
         ...
 
     def open_rows(self) -> list[Row]:
-        """All lanes, and the open work: batches, prompts, kept images and images that stores are to delete.
+        """All boxes and lanes, and the open work: batches, prompts, kept images and images that stores are to delete.
 
         Raises LedgerUnusable if they cannot be read.
         """

@@ -352,6 +352,13 @@ def _webhook_paused(data: Fields) -> str:
     return f"the webhook {data['name']} {_WEBHOOK_PAUSED.get(data['reason']) or f'was paused{_by(data)}'}"
 
 
+_BOX_LEFT: Final = {"lease": "was not heard from any more", "stopped": "was stopped"}
+
+
+def _box_left(data: Fields) -> str:
+    return f"the box {data['box']} {_BOX_LEFT.get(data['reason']) or f'left the fleet{_by(data)}'}"
+
+
 WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "series_opened": _series_opened,
     "series_raised": _series_raised,
@@ -404,5 +411,8 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "webhook_removed": lambda data: f"the webhook {data['name']} was removed by {data['by']}",
     "webhook_paused": _webhook_paused,
     "webhook_resumed": lambda data: f"the webhook {data['name']} was resumed by {data['by']}",
+    "box_joined": lambda data: f"the box {data['box']} joined the fleet for the {data['term']}. time",
+    "box_left": _box_left,
+    "box_given_up": lambda data: f"the box {data['box']} was given up by {data['by']}",
 }
 """The sentence of each kind, from the fields of the event. An error text of ComfyUI or a store follows it."""

@@ -21,7 +21,10 @@ from comfyledger.core.commands import (
     DropStore,
     Forget,
     ForgetInput,
+    GiveUpBox,
     HoldBatch,
+    JoinBox,
+    LeaveBox,
     OpenSeries,
     OweStore,
     PauseLane,
@@ -40,6 +43,7 @@ from comfyledger.core.commands import (
     SubmitBatch,
 )
 from comfyledger.core.decide.backends import add_backend, remove_backend
+from comfyledger.core.decide.boxes import give_up_box, join_box, leave_box
 from comfyledger.core.decide.commands import (
     cancel_batch,
     drop_store,
@@ -65,12 +69,14 @@ from comfyledger.core.keys import (
     BatchInputs,
     BatchKey,
     BatchTexts,
+    BoxKey,
     ImageKey,
     InputKey,
     InputUses,
     Key,
     LaneKey,
     PresentBackends,
+    PresentBoxes,
     PresentWebhooks,
     RequestKey,
     SeriesKey,
@@ -134,12 +140,17 @@ def _needs_of_rare(message: Message) -> tuple[Key, ...]:
             return (PresentWebhooks(), WebhookKey(name))
         case RemoveWebhook(name=name) | PauseWebhook(name=name) | ResumeWebhook(name=name) | WebhookEnded(name=name):
             return (WebhookKey(name),)
-        case WebhookProgressed():
-            return ()
+        case JoinBox() | LeaveBox() | GiveUpBox():
+            return _of_box(message)
         case Command():
             return _needs_of_command(message)
         case _:
             return _needs_of_report(message)
+
+
+def _of_box(command: JoinBox | LeaveBox | GiveUpBox) -> tuple[Key, ...]:
+    others = (PresentBoxes(),) if isinstance(command, JoinBox) else ()
+    return (*others, BoxKey(command.name))
 
 
 def _of_submit(command: SubmitBatch) -> tuple[Key, ...]:
@@ -180,6 +191,8 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
     match report:
         case SeriesAnswered(series=series):
             return _series(series.key)
+        case WebhookProgressed():
+            return ()
         case LaneStuck(lane=lane) | LaneWorks(lane=lane):
             return (LaneKey(lane),)
         case SourceReport(batch_id=batch_id, prompt=prompt):
@@ -273,6 +286,9 @@ _COMMANDS: Final[dict[type[Command[Any]], Callable[[Draft, Any], msgspec.Struct]
     RemoveWebhook: remove_webhook,
     PauseWebhook: pause_webhook,
     ResumeWebhook: resume_webhook,
+    JoinBox: join_box,
+    LeaveBox: leave_box,
+    GiveUpBox: give_up_box,
     HoldBatch: hold_batch,
     ReleaseBatch: release_batch,
     SetPriority: set_priority,

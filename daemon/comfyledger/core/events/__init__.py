@@ -18,6 +18,15 @@ from comfyledger.core.events.backends import (
 from comfyledger.core.events.backends import (
     BackendRemoved as BackendRemoved,
 )
+from comfyledger.core.events.boxes import (
+    BoxGivenUp as BoxGivenUp,
+)
+from comfyledger.core.events.boxes import (
+    BoxJoined as BoxJoined,
+)
+from comfyledger.core.events.boxes import (
+    BoxLeft as BoxLeft,
+)
 from comfyledger.core.events.event import (
     Event as Event,
 )
@@ -221,6 +230,9 @@ KINDS: Final[dict[str, type[Event]]] = {
     "webhook_resumed": WebhookResumed,
     "batch_prioritized": BatchPrioritized,
     "image_reviewed": ImageReviewed,
+    "box_joined": BoxJoined,
+    "box_left": BoxLeft,
+    "box_given_up": BoxGivenUp,
 }
 """Every kind of event with its type. The names are written into ledgers and never change."""
 
@@ -248,12 +260,13 @@ _STREAMS: Final[dict[type[Event], Callable[[Any], str]]] = {
     **dict.fromkeys(
         (WebhookAdded, WebhookRemoved, WebhookPaused, WebhookResumed), lambda event: f"webhook/{event.name}"
     ),
+    **dict.fromkeys((BoxJoined, BoxLeft, BoxGivenUp), lambda event: f"box/{event.box}"),
     LedgerRestored: lambda event: "ledger",
 }
 """By type, of the events that belong to no batch."""
 
 
 def stream_of(event: Event) -> str:
-    """The stream that an event belongs to: its batch, series, lane, input, backend or webhook, else `ledger`."""
+    """The stream that an event belongs to: its batch, series, lane, input, backend, webhook or box, else `ledger`."""
     stream = _STREAMS.get(type(event))
     return event.batch_id if stream is None else stream(event)  # type: ignore[attr-defined]

@@ -22,6 +22,9 @@ from comfyledger.core.events import (
     BatchResumed,
     BatchSettled,
     BlobErased,
+    BoxGivenUp,
+    BoxJoined,
+    BoxLeft,
     Event,
     FilesTaken,
     FilesWaiting,
@@ -64,6 +67,7 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve.backends import backend_changed
 from comfyledger.core.evolve.batches import batch_changed, batch_requested, images_ended
+from comfyledger.core.evolve.boxes import BoxEvent, box_changed
 from comfyledger.core.evolve.forgetting import forgetting
 from comfyledger.core.evolve.inputs import input_added, input_changed, sources_fixed
 from comfyledger.core.evolve.prompts import (
@@ -89,6 +93,7 @@ from comfyledger.core.keys import (
     BackendKey,
     BatchImages,
     BatchKey,
+    BoxKey,
     ImageKey,
     InputKey,
     Key,
@@ -100,7 +105,7 @@ from comfyledger.core.keys import (
 )
 from comfyledger.core.rows import UNOPENED, Row, SeriesRow, Slice
 
-_NAMED: Final = (LanePaused, LaneResumed, BackendAdded, BackendRemoved, *get_args(WebhookEvent))
+_NAMED: Final = (LanePaused, LaneResumed, BackendAdded, BackendRemoved, *get_args(WebhookEvent), *get_args(BoxEvent))
 """Events that touch one row, which has the name of what they are about."""
 
 
@@ -131,12 +136,14 @@ def touches(event: Event) -> tuple[Key, ...]:
             return (BatchKey(batch_id), *whole_prompt(batch_id, prompt))
 
 
-def _key_of_name(event: LanePaused | LaneResumed | BackendAdded | BackendRemoved | WebhookEvent) -> Key:
+def _key_of_name(event: LanePaused | LaneResumed | BackendAdded | BackendRemoved | WebhookEvent | BoxEvent) -> Key:
     match event:
         case LanePaused() | LaneResumed():
             return LaneKey(event.lane)
         case BackendAdded() | BackendRemoved():
             return BackendKey(event.name)
+        case BoxJoined() | BoxLeft() | BoxGivenUp():
+            return BoxKey(event.box)
         case _:
             return WebhookKey(event.name)
 
@@ -238,6 +245,7 @@ _DATED: Final[dict[type[Event], Callable[[Slice, Any, Recorded], tuple[Row, ...]
     LaneResumed: _lane,
     InputAdded: input_added,
     **dict.fromkeys(get_args(WebhookEvent), webhook_changed),
+    **dict.fromkeys(get_args(BoxEvent), box_changed),
 }
 """Whose rows also say when or where in the log it was."""
 

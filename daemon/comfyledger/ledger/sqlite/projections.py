@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from comfyledger.core.backends import BackendRow
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import (
@@ -24,6 +25,7 @@ from comfyledger.core.keys import (
     BatchKey,
     BatchPrompts,
     BatchTexts,
+    BoxKey,
     ImageKey,
     InputKey,
     InputUses,
@@ -32,6 +34,7 @@ from comfyledger.core.keys import (
     ManyKey,
     OneKey,
     PresentBackends,
+    PresentBoxes,
     PresentWebhooks,
     PromptKey,
     RequestKey,
@@ -68,6 +71,7 @@ _lane = msgspec.json.Decoder(LaneRow)
 _input = msgspec.json.Decoder(InputRow)
 _backend = msgspec.json.Decoder(BackendRow)
 _webhook = msgspec.json.Decoder(WebhookRow)
+_box = msgspec.json.Decoder(BoxRow)
 _progress = msgspec.json.Decoder(WebhookProgress)
 
 decode_batch = _batch.decode
@@ -87,6 +91,7 @@ _ONE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     InputKey: (_input, "SELECT row FROM inputs WHERE sha256 = ?"),
     BackendKey: (_backend, "SELECT row FROM backends WHERE name = ?"),
     WebhookKey: (_webhook, "SELECT row FROM webhooks WHERE name = ?"),
+    BoxKey: (_box, "SELECT row FROM boxes WHERE name = ?"),
 }
 """Decoder and statement by the type of key. The fields of the key are the parameters, in their order."""
 _MANY: Final[dict[type[ManyKey], tuple[msgspec.json.Decoder[Any], str]]] = {
@@ -138,7 +143,7 @@ def load_these(connection: sqlite3.Connection, keys: Iterable[SeriesKey | Reques
 
 def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
     """The rows that belong together: prompts, images, texts and inputs of a batch, who uses an input, and the
-    backends and webhooks that were added. Raises sqlite3.Error."""
+    backends and webhooks that were added, and the boxes of the fleet. Raises sqlite3.Error."""
     match key:
         case BatchTexts(batch_id=batch_id):
             return blobs.texts_of(connection, batch_id)
@@ -150,6 +155,8 @@ def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
             return backends(connection)
         case PresentWebhooks():
             return [row for row in webhooks(connection) if row.present]
+        case PresentBoxes():
+            return [row for row in boxes(connection) if row.present]
     decoder, sql = _MANY[type(key)]
     return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.batch_id,))]
 
@@ -163,6 +170,11 @@ def backends(connection: sqlite3.Connection) -> list[BackendRow]:
 def webhooks(connection: sqlite3.Connection) -> list[WebhookRow]:
     """What the log says about each, by name; those that were removed are among them. Raises sqlite3.Error."""
     return [_webhook.decode(raw) for (raw,) in connection.execute("SELECT row FROM webhooks ORDER BY name")]
+
+
+def boxes(connection: sqlite3.Connection) -> list[BoxRow]:
+    """Those that have joined the fleet, by name; those that left are among them. Raises sqlite3.Error."""
+    return [_box.decode(raw) for (raw,) in connection.execute("SELECT row FROM boxes ORDER BY name")]
 
 
 def webhook_progress(connection: sqlite3.Connection) -> list[WebhookProgress]:
@@ -213,6 +225,11 @@ _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]
     ),
     WebhookRow: (
         "INSERT INTO webhooks (name, present, row) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET present = excluded.present, row = excluded.row",
+        lambda row, raw: (row.name, row.present, raw),
+    ),
+    BoxRow: (
+        "INSERT INTO boxes (name, present, row) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET present = excluded.present, row = excluded.row",
         lambda row, raw: (row.name, row.present, raw),
     ),
@@ -268,6 +285,7 @@ def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
 
     ComfyUI may still have a prompt of a batch that is cancelled, so batches are found by their prompts too.
     """
+    yield from boxes(connection)
     for (raw,) in connection.execute("SELECT row FROM lanes"):
         yield _lane.decode(raw)
     sql = (

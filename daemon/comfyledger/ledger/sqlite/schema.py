@@ -22,7 +22,7 @@ from comfyledger.ledger.sqlite import facets, schema_objects
 APPLICATION_ID: Final = 0x434C4447
 """`CLDG`, in the header of the file: marks it as a comfyledger ledger."""
 
-USER_VERSION: Final = 8
+USER_VERSION: Final = 9
 """Version of the tables. A ledger with a newer one is refused: it may hold what this code would misread."""
 
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -77,6 +77,12 @@ def _facets(db: sqlite_utils.Database) -> None:
     """What images are filtered by, a row a batch; one index of images in place of three."""
     _run(db, _FACETS)
     facets.fill(db.conn)
+
+
+@migrations(name="0009_boxes")
+def _boxes(db: sqlite_utils.Database) -> None:
+    """The boxes of a fleet. No older ledger has one."""
+    _run(db, _BOXES)
 
 
 def _run(db: sqlite_utils.Database, statements: Iterable[str]) -> None:
@@ -146,6 +152,11 @@ _FACETS: Final = (
     "DROP INDEX IF EXISTS images_forgetting",
 )
 
+_BOXES: Final = (
+    """CREATE TABLE boxes (name TEXT PRIMARY KEY, present INTEGER NOT NULL, row TEXT NOT NULL)
+        STRICT, WITHOUT ROWID""",
+)
+
 _BIRTH: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE events (
@@ -192,6 +203,7 @@ _STATEMENTS: Final = {
     "0006_webhooks": _WEBHOOKS,
     "0007_reviews": _REVIEWS,
     "0008_facets": _FACETS,
+    "0009_boxes": _BOXES,
 }
 """By the names of the migrations. Their text never changes, because ledgers of older releases are compared with it."""
 ALL: Final = frozenset(_STATEMENTS)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.core.backends import BackendRow
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.webhooks import WebhookRow
@@ -37,6 +38,7 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "input_uses": (("sha256", "label", "batch_id"), None),
     "backends": (("name",), BackendRow),
     "webhooks": (("name",), WebhookRow),
+    "boxes": (("name",), BoxRow),
     "reviews": (("batch_id", "image"), None),
     "facets": (("batch_id",), None),
     "image_uses": (("batch_id", "image", "kind", "label", "by_batch"), None),

@@ -18,12 +18,14 @@ from comfyledger.core.events import KINDS, NUMBERING, BatchRequested, BlobErased
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.keys import (
     BackendKey,
+    BoxKey,
     InputKey,
     InputUses,
     Key,
     LaneKey,
     OneKey,
     PresentBackends,
+    PresentBoxes,
     PresentWebhooks,
     RequestKey,
     SeriesKey,
@@ -107,10 +109,10 @@ def _whole(keys: Iterable[Key]) -> Iterator[Key]:
     """The keys, each part of a batch replaced by the whole batch."""
     batches = set()
     for key in keys:
-        if isinstance(key, SeriesKey | LaneKey | InputKey | BackendKey | WebhookKey):
+        if isinstance(key, SeriesKey | LaneKey | InputKey | BackendKey | WebhookKey | BoxKey):
             yield key
         elif not isinstance(
-            key, RequestKey | TemplateKey | InputUses | PresentBackends | PresentWebhooks
+            key, RequestKey | TemplateKey | InputUses | PresentBackends | PresentWebhooks | PresentBoxes
         ):  # touched by no event
             batches.add(key.batch_id)
     for batch_id in batches:

@@ -31,6 +31,7 @@ from comfyledger.core.events import (
     SeriesRaised,
     SourcesFixed,
 )
+from comfyledger.core.evolve.boxes import BoxEvent
 from comfyledger.core.evolve.evolve import evolve, undated
 from comfyledger.core.evolve.webhooks import WebhookEvent
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Row, SeriesRow, Slice
@@ -40,7 +41,10 @@ from comfyledger.ledger.sqlite import image_uses, input_uses, projections, revie
 from comfyledger.maintenance.audit.fold import NAMING_TEXTS, texts_of
 
 OF_INPUTS: Final = (InputAdded, InputSent, InputForgotten, InputErased, InputRemoved)
-_OF_LANES: Final = (LanePaused, LaneResumed, BackendAdded, BackendRemoved, *get_args(WebhookEvent))
+_OF_LANES: Final = (
+    *(LanePaused, LaneResumed, BackendAdded, BackendRemoved),
+    *(*get_args(WebhookEvent), *get_args(BoxEvent)),
+)
 OF_NO_BATCH: Final[frozenset[type[Event]]] = frozenset(
     (SeriesOpened, SeriesRaised, LedgerRestored, *_OF_LANES, *OF_INPUTS)
 )

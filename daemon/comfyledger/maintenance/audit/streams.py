@@ -21,12 +21,13 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.core.backends import BackendRow
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.events import KIND_OF, NUMBERING, BatchRequested, Event, Recorded
 from comfyledger.core.evolve.batches import series_used
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.recovery import series_renumbered
 from comfyledger.core.inputs import InputRow
-from comfyledger.core.keys import BackendKey, InputKey, LaneKey, SeriesKey, WebhookKey
+from comfyledger.core.keys import BackendKey, BoxKey, InputKey, LaneKey, SeriesKey, WebhookKey
 from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow
 from comfyledger.core.webhooks import WebhookRow
 from comfyledger.ledger.eventlog import Head, decode
@@ -126,11 +127,11 @@ def templates_agree(live: sqlite3.Connection) -> bool:
     return bool(held == used)
 
 
-# ---- series, lanes, inputs, backends and webhooks
+# ---- series, lanes, inputs, backends, webhooks and boxes
 
 
 def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
-    """Whether series, lanes, inputs, added backends and webhooks agree with the log; False for a faulty ledger.
+    """Whether series, lanes, inputs, added backends, webhooks and boxes agree with the log; False for a faulty ledger.
 
     `folder`: for a scratch file.
     """
@@ -138,7 +139,7 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
     try:
         with one_moment(live):
             _fold_series(live, scratch.connection)
-            for table in ("series", "lanes", "inputs", "input_labels", "backends", "webhooks"):
+            for table in ("series", "lanes", "inputs", "input_labels", "backends", "webhooks", "boxes"):
                 if not comes_later(live, table):
                     compare_table(live, scratch.connection, table, tally, silent)
     except CANNOT:
@@ -148,8 +149,8 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
     return not tally
 
 
-_KEYS: Final = (SeriesKey, LaneKey, InputKey, BackendKey, WebhookKey)
-_TABLES: Final = (SeriesRow, LaneRow, InputRow, BackendRow, WebhookRow)
+_KEYS: Final = (SeriesKey, LaneKey, InputKey, BackendKey, WebhookKey, BoxKey)
+_TABLES: Final = (SeriesRow, LaneRow, InputRow, BackendRow, WebhookRow, BoxRow)
 
 
 def _fold_series(live: sqlite3.Connection, scratch: sqlite3.Connection) -> None:

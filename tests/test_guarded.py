@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from structlog.testing import capture_logs
 from comfyledger import guarded
 from comfyledger.core.values import NUMBER_MAX
 from comfyledger.guarded import DIED, Guarded, PluginDied
+from comfyledger.metrics.gauges import STORE_CALLS
 from comfyledger.plugin_api import (
     Deleted,
     Deposit,
@@ -167,6 +170,11 @@ def test_no_wrong_address_of_a_smaller_picture_is_passed_on(does: Callable[[], A
         assert [made.thumbnail_url("u", "png", 256) for _ in range(3)] == ["", "", ""]
     assert died == {"thumbnail_url": 3}
     assert len(logs) == 1, "an answer may have a thousand images"
+
+
+def test_each_call_that_the_daemon_makes_has_a_counter_of_its_own() -> None:
+    counted = re.findall(r'_(?:called|dead|dead_often|sound)\("(\w+)"', inspect.getsource(Guarded))
+    assert set(STORE_CALLS) == set(counted) - {"diagnose"}, "which only `comfyledger doctor` makes"
 
 
 class Cautioning:

@@ -28,6 +28,7 @@ STORE_CALLS: Final = (
     "thumbnail_url",
     "file_url",
     "space",
+    "caveat",
     "close",
 )
 """The calls that the daemon makes to a plugin of a store."""

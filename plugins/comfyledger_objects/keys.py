@@ -24,6 +24,17 @@ def joined(prefix: str, rest: str) -> str:
     return f"{prefix}/{rest}" if prefix and rest else prefix or rest
 
 
+def is_fit(path: str) -> bool:
+    """Whether obstore can ask for a key or folder: no empty part, no part `.` or `..`, no ASCII control character."""
+    parts = path.split("/")
+    return not {"", ".", ".."} & set(parts) and not re.search("[\x00-\x1f\x7f]", path)
+
+
+def unfit(path: str) -> str:
+    """What is wrong with a path that is not fit."""
+    return f"{path!r} cannot be asked for: it has an empty part, a part `.` or `..`, or a control character."
+
+
 def key_of(prefix: str, public_id: str, extension: str) -> str:
     """The key of a file of ours."""
     return joined(prefix, f"{public_id}.{extension}" if extension else public_id)
@@ -43,6 +54,15 @@ def name_of(prefix: str, key: str) -> tuple[str, str] | None:
     folder, slash, leaf = key.rpartition("/")
     stem, _, extension = leaf.rpartition(".")
     return (f"{folder}{slash}{stem}", extension) if stem and extension else (key, "")
+
+
+def is_place(folder: str, key: str, size_bytes: int) -> bool:
+    """Whether an object that is listed below a folder only marks a folder, as some programs write them.
+
+    Their keys end in a slash, which obstore takes away: that of the listed folder is then the folder itself. Of others
+    it is believed if they have no bytes and no extension, which no file of ours lacks.
+    """
+    return key == folder or (not size_bytes and "." not in key.rpartition("/")[2][1:])
 
 
 def number_in(series: Series) -> Callable[[str], int | None]:

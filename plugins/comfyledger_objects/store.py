@@ -21,8 +21,10 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from heapq import nsmallest
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +50,7 @@ from comfyledger_objects.addresses import key_of_url, recorded_url
 from comfyledger_objects.bucket import Bucket
 from comfyledger_objects.calls import Calls
 from comfyledger_objects.faults import is_not_supported, lane_fault_of
-from comfyledger_objects.keys import KEY_BYTES_MAX, joined, key_of, name_of, number_in
+from comfyledger_objects.keys import KEY_BYTES_MAX, is_fit, is_place, joined, key_of, name_of, number_in, unfit
 from comfyledger_objects.metadata import Found, held, listed
 from comfyledger_objects.options import Kind, Options, options_from
 from comfyledger_objects.uploads import TAKEN, Uploads
@@ -136,21 +138,26 @@ class ObjectStore:
         key = self._key(deposit.public_id, deposit.extension)
         if len(key.encode()) > KEY_BYTES_MAX:
             return ImageFault("refused", f"The key {key!r} is longer than {KEY_BYTES_MAX:,} bytes.")
+        if not is_fit(key):
+            return ImageFault("refused", unfit(key))
         return await self._uploads.put(deposit, key, recorded_url(self._options, key))
 
     async def highest_number(self, series: Series) -> int:
         """Of all objects in the folder as it is spelled in the series."""
-        numbers, number = Numbers(), number_in(series)
-        async for some in self._calls.listed(joined(self._options.prefix, series.folder)):
-            for public_id, extension in filter(None, map(self._name_of, some)):
-                found = number(f"{public_id}.{extension}" if extension else public_id)
-                if found is not None:
-                    numbers.add(found, public_id)
+        numbers, number_of = Numbers(), number_in(series)
+        folder = self._folder(series.folder)
+        async for some in self._calls.listed(folder):
+            for found, (public_id, extension) in self._named(some):
+                number = number_of(f"{public_id}.{extension}" if extension else public_id)
+                if number is not None and is_place(folder, found.key, found.size_bytes):
+                    numbers.add_place(number)
+                elif number is not None:
+                    numbers.add(number, public_id)
         return numbers.highest(self._name, series)
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         try:
-            found = await self._calls.look(self._key(public_id, extension))
+            found = await self._look(self._key(public_id, extension))
         except FileNotFoundError:
             return None
         return held(found, public_id, extension)
@@ -160,7 +167,7 @@ class ObjectStore:
         key = self._key(ours.public_id, ours.extension)
         try:
             async with self._uploads.turn(key):
-                found = await self._calls.look(key)
+                found = await self._look(key)
                 is_said = bool(ours.image_id) and found.said.get("image") == ours.image_id
                 if not is_said and not await self._uploads.is_ours(found, ours.size_bytes, ours.sha256, ours.md5):
                     return Foreign(f"{key} has other content ({found.size_bytes:,} bytes, etag {found.etag}).")
@@ -188,7 +195,7 @@ class ObjectStore:
 
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
         try:
-            found = await self._calls.look(self._key(public_id, extension))
+            found = await self._look(self._key(public_id, extension))
         except FileNotFoundError as error:
             raise StoreTrouble(LaneFault("unknown", f"{public_id} is gone.")) from error
         try:
@@ -211,16 +218,25 @@ class ObjectStore:
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
         """The cursor is the last key. Metadata are not in lists, so only the size of a file is known here."""
-        folder = joined(self._options.prefix, prefix.strip("/"))
+        folder = self._folder(prefix.strip("/"))
+        if cursor and not is_fit(cursor):
+            raise StoreTrouble(LaneFault("configuration", unfit(cursor)))
+        some = await self._next(folder, cursor)
+        files = [found for found in some if not is_place(folder, found.key, found.size_bytes)]
+        page = tuple(listed(found, *name) for found, name in self._named(files))
+        return Page(page, (files or some)[-1].key if len(some) == PAGE_FILES else "")
+
+    async def _next(self, folder: str, after: str) -> list[Found]:
+        """The next objects, in the order of their keys. Azure has to be asked for all of them each time: it cannot
+        begin after a key, and an account with a hierarchical namespace lists in another order.
+        """
         some: list[Found] = []
-        async for part in self._calls.listed(folder, cursor, PAGE_FILES):
-            some += part
-            if len(some) >= PAGE_FILES:
+        async for part in self._calls.listed(folder, after, PAGE_FILES):
+            if self._options.kind == "azure":
+                some = nsmallest(PAGE_FILES, (*some, *part), key=attrgetter("key"))
+            elif len(some := [*some, *part]) >= PAGE_FILES:
                 break
-        some = some[:PAGE_FILES]
-        named = zip(some, map(self._name_of, some), strict=True)
-        files = tuple(listed(found, *name) for found, name in named if name is not None)
-        return Page(files, some[-1].key if len(some) == PAGE_FILES else "")
+        return some[:PAGE_FILES]
 
     async def diagnose(self) -> tuple[Remark, ...]:
         """Writes nothing: what the last start found out about overwriting is said with its age."""
@@ -237,5 +253,22 @@ class ObjectStore:
     def _key(self, public_id: str, extension: str) -> str:
         return key_of(self._options.prefix, public_id, extension)
 
-    def _name_of(self, found: Found) -> tuple[str, str] | None:
-        return name_of(self._options.prefix, found.key)
+    def _folder(self, folder: str) -> str:
+        """The folder in the bucket, empty for all of it. Raises StoreTrouble if obstore cannot look there."""
+        path = joined(self._options.prefix, folder)
+        if path and not is_fit(path):
+            raise StoreTrouble(LaneFault("configuration", unfit(path)))
+        return path
+
+    async def _look(self, key: str) -> Found:
+        """Raises FileNotFoundError if there is no such object, or cannot be one of ours; StoreTrouble."""
+        if not is_fit(key):
+            raise FileNotFoundError(key)
+        return await self._calls.look(key)
+
+    def _named(self, some: Iterable[Found]) -> Iterator[tuple[Found, tuple[str, str]]]:
+        """Objects with public id and extension, without those of probes."""
+        for found in some:
+            name = name_of(self._options.prefix, found.key)
+            if name is not None:
+                yield found, name

@@ -319,8 +319,7 @@ async def test_no_address_is_signed_that_people_cannot_use(place: S3Place) -> No
 
 async def test_many_objects_come_in_pages_of_500_below_a_prefix(place: S3Place) -> None:
     store = await ready(place, prefix="deep/er")
-    for number in range(1, 503):
-        place.client.put_object(Bucket=place.bucket, Key=f"deep/er/{FOLDER}/{STEM}{number}.png", Body=b"x")
+    place.fill(f"deep/er/{FOLDER}/{STEM}{number}.png" for number in range(1, 503))
     place.client.put_object(Bucket=place.bucket, Key=f"deep/er2/{FOLDER}/{STEM}900.png", Body=b"x")
     place.proxy.requests.clear()
     first = await store.page(FOLDER)

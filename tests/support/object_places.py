@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -157,6 +157,14 @@ class S3Place:
     def keys(self) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         return [one["Key"] for page in pages for one in page.get("Contents", [])]
+
+    def fill(self, keys: Iterable[str]) -> None:
+        """Put a small object under each of many keys, past moto's HTTP, which takes milliseconds for each."""
+        from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        for key in keys:
+            s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(self.bucket, key, b"x")
 
     def uploads(self) -> list[str]:
         """The keys of uploads in parts that were begun and neither completed nor aborted."""

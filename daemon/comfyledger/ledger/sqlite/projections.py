@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from comfyledger.core.backends import BackendRow
 from comfyledger.core.boxes import BoxRow
-from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
+from comfyledger.core.events import Event
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import (
     BackendKey,
@@ -43,7 +43,6 @@ from comfyledger.core.keys import (
     WebhookKey,
     gathered,
 )
-from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
@@ -59,6 +58,7 @@ from comfyledger.core.rows import (
 )
 from comfyledger.core.webhooks import WebhookProgress, WebhookRow
 from comfyledger.errors import Refused
+from comfyledger.ledger.names_given import names_given
 from comfyledger.ledger.sqlite import blobs, input_uses
 
 _encoder = msgspec.json.Encoder()
@@ -255,18 +255,6 @@ def stored(row: Row) -> tuple[Any, ...]:
     """The columns of a row in its table, in their order. The last one is the row itself as JSON."""
     _, columns = _SAVED[type(row)]
     return columns(row, _encoder.encode(row).decode())
-
-
-def names_given(event: Event) -> list[tuple[str, str, int]]:
-    """The names that an event gives, folded: each with the batch and the index of its image."""
-    match event:
-        case BatchRequested(batch_id=batch_id, images=images):
-            return [(fold(image.public_id), batch_id, image.index) for image in images]
-        case ImageRenumbered() | ImageAdded():
-            batch_id, index, folder, file = event.batch_id, event.image, event.folder, event.file
-            return [(fold(f"{folder}/{file}"), batch_id, index)]
-        case _:
-            return []
 
 
 def give_names(connection: sqlite3.Connection, events: Iterable[Event]) -> None:

@@ -37,7 +37,8 @@ from comfyledger.core.evolve.webhooks import WebhookEvent
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Row, SeriesRow, Slice
 from comfyledger.core.upcasts import schema_of
 from comfyledger.ledger.eventlog import decode, decoder_of
-from comfyledger.ledger.sqlite import image_uses, input_uses, projections, reviews
+from comfyledger.ledger.names_given import names_given
+from comfyledger.ledger.sqlite import image_uses, input_uses, reviews
 from comfyledger.maintenance.audit.fold import NAMING_TEXTS, texts_of
 
 OF_INPUTS: Final = (InputAdded, InputSent, InputForgotten, InputErased, InputRemoved)
@@ -187,7 +188,7 @@ class Folded:
             self._reviewed.update(event.images)
 
     def _note(self, event: Event) -> None:
-        self.names += projections.names_given(event)
+        self.names += names_given(event)
         for digest, kind in texts_of(event):
             self.texts.setdefault(digest, kind)
         match event:

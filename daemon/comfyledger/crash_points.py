@@ -20,6 +20,10 @@ POINTS: Final[dict[str, str]] = {
     "ledger.born": "A new ledger is committed; nothing is in it.",
     "group.written": "What a group of messages changes is written and not committed.",
     "group.committed": "A group is committed; no answer has left.",
+    # the shared log of a fleet
+    "log.decided": "A group is decided and written to the replica, and to the shared log nothing.",
+    "log.sent": "A group is sent to the shared log, without its COMMIT.",
+    "log.committed": "The shared log has a group; the replica has not.",
     # a batch, from the request to the reply
     "batch.admitted": "A batch has passed all checks; nothing of it is written.",
     "batch.numbered": "The numbers of a batch are logged; its reply is not made.",

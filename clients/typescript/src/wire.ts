@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 7a52a9170cea18023b4217429ba886e69703a13e2bafc4dcbee3a65b4516fa84
+// Made by generate.py from the JSON Schema of the wire, sha256 81d9c8dcc4c42e3ae86a2fbe2b406db5d96843c1445b9fe4e8df1abbc85febee
 
 /**
  * What a client sends.
@@ -241,6 +241,7 @@ export type ServerFrame =
  * - `config_invalid`: The configuration cannot be used.
  * - `plugin_broken`: A plugin cannot be used.
  * - `ledger_locked`: Another program holds a lock of the ledger, so nothing can be written.
+ * - `log_unreachable`: The log that this box shares with others cannot be reached, so nothing can be written.
  * - `ledger_unusable`: The ledger cannot be used.
  * - `internal`: The daemon has an internal fault; its log has the details.
  */
@@ -337,6 +338,7 @@ export type ErrorCode =
   | "config_invalid"
   | "plugin_broken"
   | "ledger_locked"
+  | "log_unreachable"
   | "ledger_unusable"
   | "internal";
 /**

@@ -12,7 +12,8 @@ is decided meanwhile. Nothing leaves before its commit, and if a commit fails no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -23,20 +24,20 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
 from comfyledger.core.results import SeriesUnknown
-from comfyledger.core.rows import row_id
+from comfyledger.core.rows import Row, row_id
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, EffectKey
 from comfyledger.engine.first_use import Ask, FirstUse
 from comfyledger.engine.inbox import Inbox, Waiting
 from comfyledger.engine.once import Once
-from comfyledger.engine.state import LEDGER_FULL, State
+from comfyledger.engine.state import AWAY_COMMANDS_S, LEDGER_FULL, State, away
 from comfyledger.engine.view import EngineView
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
 from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.observers import Committed, Observer, notify_observers
-from comfyledger.ledger.ports import Ledger, LedgerLocked, StorageFull
+from comfyledger.ledger.ports import Ledger, LedgerLocked, StorageFull, Taken
 
 COMMANDS_MAX: Final = 1_000
 """Commands that wait, for the next group or for stores. A further one is refused with `busy`."""
@@ -46,8 +47,6 @@ OPEN_IMAGES_MAX: Final = 100_000
 STORAGE_RETRY_S: Final = 1.0
 LOCK_RETRY_S: Final = 0.1
 """Between two tries of a group, each of which waits by itself."""
-LOCKED_COMMANDS_S: Final = 4.0
-"""For how long commands wait for a lock that another program holds, before they are refused."""
 SCRUB_RETRY_S: Final = 0.5
 
 log = structlog.get_logger("comfyledger.engine")
@@ -83,7 +82,7 @@ class Engine:
         self._thread = LedgerThread("ledger-writer")
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
-        self._is_loaded = self._scrubbing = self._looking = self._is_cancelled = False
+        self._is_loaded = self._scrubbing = self._looking = self._is_cancelled = self._behind = False
         self._failure: Unusable | None = None
         self.view: Final = EngineView(self._state, self._inbox, self._first_use)
 
@@ -121,6 +120,11 @@ class Engine:
     def look_for_lock(self) -> None:
         """Find out soon whether another program's lock would keep a group from being written, though none has come."""
         self._looking = True
+        self._inbox.wake.set()
+
+    def catch_up(self) -> None:
+        """Others may have appended to the log that this ledger shares with them."""
+        self._behind = True
         self._inbox.wake.set()
 
     def probe_soon(self, lane: str) -> None:
@@ -178,14 +182,14 @@ class Engine:
                     raise self._failure
                 await self._gather()
                 group = self._inbox.take_group(reports_alone=self._state.storage_full)
-                if group or self._looking:
+                if group or self._looking or self._behind:
                     await self._commit(group)
         finally:
             await self.stop()
 
     async def _wait_for_work(self, taken_ms: int) -> None:
         """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
-        if not (self._inbox or self._looking):
+        if not (self._inbox or self._looking or self._behind):
             wake_at = self._state.owed.wake_at_ms(taken_ms)
             delay = None if wake_at is None else max(0.0, (wake_at - self._steady_ms()) / 1000)
             try:
@@ -223,17 +227,57 @@ class Engine:
             raise LedgerUnusable(f"Could not commit a group of messages: {error!r}.") from error
 
     async def _take_or_wait(self, group: list[Waiting]) -> None:
+        begun_ms = self._steady_ms()
         try:
-            if not group:
-                await self._to_its_end(self._ledger.check_lock)
-            else:
-                await self._take(group)
-        except LedgerLocked:
-            self._inbox.put_back(group)
-            self._locked()
+            with self._answering_in_time(group):
+                await self._write(group)
+        except LedgerLocked as error:
+            self._inbox.put_back([waiting for waiting in group if not waiting.is_refused])
+            self._locked(error, begun_ms)
         else:
             self._state.lock.gone(self._steady_ms())
         self._looking = self._state.lock.is_met
+
+    async def _write(self, group: list[Waiting]) -> None:
+        if group:
+            self._behind = False  # a group takes in first what others have appended
+            await self._take(group)
+        elif self._behind:
+            await self._catch_up()
+        else:
+            await self._to_its_end(self._ledger.check_lock)
+
+    async def _catch_up(self) -> None:
+        taken: Taken = await self._to_its_end(self._ledger.catch_up)
+        self._behind = taken.more
+        self._take_in(taken.rows, taken.lines)
+
+    def _take_in(self, rows: Sequence[Row], lines: Sequence[Line]) -> None:
+        """What others have appended and changed, as if it had been committed here."""
+        if lines:
+            self._state.apply(rows, self._steady_ms())
+            self._state.append(lines)
+            self._first_use.take_up_decided(rows)
+            changed = {row_id(row): row for row in rows}
+            notify_observers(self._observers, Committed(list(lines), changed, 0, 0.0))
+
+    @contextmanager
+    def _answering_in_time(self, group: Sequence[Waiting]) -> Iterator[None]:
+        """While the shared log does not answer, no command waits for it longer than AWAY_COMMANDS_S."""
+        if not self._ledger.is_shared:
+            yield
+            return
+        late = asyncio.get_running_loop().call_later(AWAY_COMMANDS_S, self._refuse_late, group)
+        try:
+            yield
+        finally:
+            late.cancel()
+
+    def _refuse_late(self, group: Sequence[Waiting]) -> None:
+        for waiting in group:
+            if not isinstance(waiting.message, Report):
+                waiting.fail(away())
+        self._inbox.refuse_commands(away())
 
     async def _take(self, group: list[Waiting]) -> None:
         try:
@@ -245,12 +289,12 @@ class Engine:
             self._committed(group, *decided)
             self._scrub_if_owed()
 
-    def _locked(self) -> None:
+    def _locked(self, error: LedgerLocked, begun_ms: int) -> None:
         """Reports are facts and wait as long as the lock lasts; commands wait for a while."""
-        now = self._steady_ms()
-        self._state.lock.met(now)
-        if self._state.lock.lasts_s(now) >= LOCKED_COMMANDS_S:
-            self._inbox.refuse_commands(self._state.lock.refusal())
+        now, lock = self._steady_ms(), self._state.lock
+        lock.met(now, error, begun_ms)
+        if lock.lasts_s(now) >= lock.commands_wait_s:
+            self._inbox.refuse_commands(lock.refusal())
 
     def _terms(self, group: list[Waiting]) -> Terms:
         """What was open before the group; what the group itself adds is counted while it is decided."""
@@ -265,7 +309,9 @@ class Engine:
         return outcomes, lines, asyncio.get_running_loop().time() - begun
 
     def _committed(self, group: list[Waiting], outcomes: list[Outcome], lines: list[Line], seconds: float) -> None:
-        now = self._steady_ms()
+        now, taken = self._steady_ms(), self._ledger.taken
+        self._take_in(taken.rows, taken.lines)
+        lines = lines[len(taken.lines) :]
         rows = {row_id(row): row for outcome in outcomes for row in outcome.rows}
         self._state.apply(rows.values(), now)
         self._state.append(lines)
@@ -299,8 +345,8 @@ class Engine:
         commands = list(self._inbox.commands)
         try:
             decided = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
-        except LedgerLocked:  # all of them are where they were
-            self._locked()
+        except LedgerLocked as error:  # all of them are where they were
+            self._locked(error, self._steady_ms())
             return
         for _ in commands:
             self._inbox.commands.popleft()

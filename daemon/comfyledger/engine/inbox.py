@@ -20,10 +20,11 @@ GROUP_MAX: Final = 256
 class Waiting:
     """A message with the future of the caller that waits for its answer."""
 
-    __slots__ = ("future", "message")
+    __slots__ = ("future", "is_refused", "message")
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.is_refused = False
         self.future: asyncio.Future[msgspec.Struct | None] = asyncio.get_running_loop().create_future()
 
     def answer(self, value: msgspec.Struct | None) -> None:
@@ -33,6 +34,7 @@ class Waiting:
 
     def fail(self, error: Exception) -> None:
         """Have the caller raise `error`. Does nothing if the caller has left."""
+        self.is_refused = True
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # nobody reads the error of a client that has left

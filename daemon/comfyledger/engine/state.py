@@ -18,7 +18,7 @@ from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Shortage
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.ports import Ledger
+from comfyledger.ledger.ports import Ledger, LedgerLocked, LogUnreachable
 
 TAIL_LINES: Final = 4_096
 """The newest lines of the log that stay in memory, for subscriptions."""
@@ -29,29 +29,51 @@ LEDGER_FULL: Final = Shortage(
 log = structlog.get_logger("comfyledger.ledger")
 
 
-class Lock:
-    """Whether another program's lock of the ledger blocks writing, and since when. Its begin and end are logged.
+LOCKED_COMMANDS_S: Final = 4.0
+"""For how long commands wait for a lock that another program holds, before they are refused."""
+AWAY_COMMANDS_S: Final = 1.5
+"""The same while the shared log cannot be reached, so that a client knows it within two seconds."""
 
-    Such a lock is no fault of the ledger: nothing was written, and the same group succeeds once the lock is gone.
+
+def away(text: str = "") -> Refused:
+    """What a command gets that cannot be written to the shared log. It may have been written all the same."""
+    hint = "Whether it was taken is not known. Repeat it with the same request_id once the database can be reached."
+    return Refused("log_unreachable", text, hint=hint, retry_after_s=1.0)
+
+
+class Lock:
+    """Whether writing is blocked, by another program's lock of the ledger or because the shared log cannot be reached,
+    and since when. Begin and end are logged.
+
+    Neither is a fault of the ledger: the same group succeeds once the lock is gone or the log is there.
     """
 
     def __init__(self, holder: Callable[[], str]) -> None:
         """`holder` says who holds it, like `another program (sqlite3, process 4242)`."""
         self._holder = holder
         self._since_ms: int | None = None
-        self._by = ""
+        self._by = self._away = ""
 
-    def met(self, now_ms: int) -> None:
-        """An attempt failed because of the lock. Asks who holds it."""
-        self._by = self._holder()
-        if self._since_ms is None:
-            self._since_ms = now_ms
+    def met(self, now_ms: int, error: LedgerLocked, begun_ms: int) -> None:
+        """An attempt that began at `begun_ms` failed because of the lock, or because the shared log was away."""
+        self._away = str(error) if isinstance(error, LogUnreachable) else ""
+        self._by = "" if self._away else self._holder()
+        if self._since_ms is not None:
+            return
+        self._since_ms = begun_ms if self._away else now_ms
+        if self._away:
+            log.warning("ledger.log_unreachable", error=self._away)
+        else:
             log.warning("ledger.locked", by=self._by)
 
     def gone(self, now_ms: int) -> None:
         """An attempt succeeded."""
         if self._since_ms is not None:
-            log.warning("ledger.unlocked", by=self._by, lasted_s=round((now_ms - self._since_ms) / 1000, 1))
+            lasted_s = round((now_ms - self._since_ms) / 1000, 1)
+            if self._away:
+                log.warning("ledger.log_reached", lasted_s=lasted_s)
+            else:
+                log.warning("ledger.unlocked", by=self._by, lasted_s=lasted_s)
         self._since_ms = None
 
     def lasts_s(self, now_ms: int) -> float:
@@ -64,10 +86,24 @@ class Lock:
 
     @property
     def text(self) -> str:
-        """Who holds the lock, as a sentence; empty if there is none."""
-        return f"{self._by[:1].upper()}{self._by[1:]} holds the ledger's lock." if self.is_met else ""
+        """Who holds the lock, or that the shared log is away, as a sentence; empty if there is neither."""
+        if not self.is_met:
+            return ""
+        return self._away or f"{self._by[:1].upper()}{self._by[1:]} holds the ledger's lock."
+
+    @property
+    def code(self) -> str:
+        """Of the reason why nothing can be written."""
+        return "log_unreachable" if self._away else "ledger_locked"
+
+    @property
+    def commands_wait_s(self) -> float:
+        """For how long commands wait before they are refused."""
+        return AWAY_COMMANDS_S if self._away else LOCKED_COMMANDS_S
 
     def refusal(self) -> Refused:
+        if self._away:
+            return away(self._away)
         hint = "End that program, or repeat the request with the same request_id once it is done."
         return Refused("busy", self.text, hint=hint, retry_after_s=1.0)
 

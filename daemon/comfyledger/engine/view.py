@@ -146,13 +146,18 @@ class EngineView:
 
     @property
     def is_locked(self) -> bool:
-        """Whether another program's lock keeps the engine from writing."""
+        """Whether another program's lock, or a shared log that cannot be reached, keeps the engine from writing."""
         return self._state.lock.is_met
 
     @property
     def lock_text(self) -> str:
-        """Who holds that lock, as a sentence; empty if there is none."""
+        """Who holds that lock, or why the log cannot be reached, as a sentence; empty if there is neither."""
         return self._state.lock.text
+
+    @property
+    def lock_code(self) -> str:
+        """`ledger_locked` or `log_unreachable`."""
+        return self._state.lock.code
 
     @property
     def is_running(self) -> bool:

@@ -75,19 +75,31 @@ class Together:
 
     def take(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
         """Add what a message made. Nothing is written before `flush`."""
-        lines, of_message, named = self._ledger.follow(recorded, state), noted(recorded, state), list(texts)
+        lines, named = self._ledger.follow(recorded, state), list(texts)
         if not recorded:
             self._changed |= state.changed  # how far webhooks have come, which is no event
             return
+        self._add(lines, recorded, state)
+        self.keep(named)
+
+    def adopt(self, line: Line, recorded: Recorded, state: Slice) -> None:
+        """Add a line that is in the log already, with what its event has changed in `state`."""
+        self._ledger.adopt((line,))
+        self._add([line], (recorded,), state)
+
+    def _add(self, lines: list[Line], recorded: tuple[Recorded, ...], state: Slice) -> None:
         self._lines += lines
-        self._noted += of_message
+        self._noted += noted(recorded, state)
         self._known |= state.changed
         self._changed |= state.changed
         for ident, row in state.changed.items():
             if type(row) in _FOUND_BY_BATCH:
                 self._of_batch.setdefault(row.batch_id, {})[ident] = row  # type: ignore[union-attr]
         self._erases = self._erases or any(type(entry.event) is BlobErased for entry in recorded)
-        for text in named:
+
+    def keep(self, texts: Iterable[Blob]) -> None:
+        """Add texts that came with lines. Nothing is written before `flush`."""
+        for text in texts:
             self._take_text(text)
 
     def _take_text(self, text: Blob) -> None:

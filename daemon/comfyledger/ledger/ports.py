@@ -35,6 +35,11 @@ class LedgerLocked(ComfyledgerError):
     """Another program holds a lock of the ledger. Nothing was written, and the same call succeeds later."""
 
 
+class LogUnreachable(LedgerLocked):
+    """The shared log cannot be reached. Whether the group was written is not known; once the log can be reached, the
+    same call finds out, and succeeds."""
+
+
 class RowRefused(ComfyledgerError):
     """The tables refused a row of one message of the group. The group was rolled back; the ledger is unchanged."""
 
@@ -49,6 +54,15 @@ milliseconds."""
 def noted(recorded: tuple[Recorded, ...], state: Slice) -> list[Noted]:
     """The events of one message, each with its batch as it is after them, and its time."""
     return [(entry.event, state.batch(getattr(entry.event, "batch_id", "")), entry.at_ms) for entry in recorded]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Lines that others appended to a shared log, and the rows that they changed, as they are now. `more`: there may be
+    further ones."""
+
+    lines: tuple[Line, ...] = ()
+    rows: tuple[Row, ...] = ()
+    more: bool = False
 
 
 class Ledger(Protocol):
@@ -66,6 +80,11 @@ class Ledger(Protocol):
     """A restore begins a new one."""
     secret: bytes
     """32 bytes, the key of the digests of requests. Never changes."""
+    is_shared: bool
+    """Whether others append to the same log."""
+    taken: Taken
+    """What the last group took in of others before its first message. Its lines are also the first ones of the group.
+    """
     scrub_owed: bool
     """Whether erased texts may still be in a file of the ledger, so that `scrub` has work."""
 
@@ -111,6 +130,17 @@ class Ledger(Protocol):
 
     def follow(self, recorded: tuple[Recorded, ...], state: Slice) -> list[Line]:
         """The lines of one message's events, chained to `head`, which is then the last of them. Nothing is written."""
+        ...
+
+    def adopt(self, lines: Sequence[Line]) -> None:
+        """Have `head` be the last of some lines that follow it and are in the shared log already. Writes nothing."""
+        ...
+
+    def catch_up(self) -> Taken:
+        """Take in what others have appended to a log that this ledger shares with them, and make it durable here.
+
+        At most some hundred lines at once. Nothing to do for a ledger that is not shared. Raises as `group`.
+        """
         ...
 
     def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:

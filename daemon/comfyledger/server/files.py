@@ -60,7 +60,7 @@ async def _alive(request: web.Request) -> web.Response:
     paused = [lane for lane in await context.reader.lanes() if lane.code or lane.person]
     lanes = {_without_user(lane.name): lane.code or "person" for lane in paused}
     full = {"storage_full": True} if context.view.shortage is not None else {}
-    locked = {"ledger_locked": True} if context.view.is_locked else {}
+    locked = {context.view.lock_code: True} if context.view.is_locked else {}
     return web.json_response({"status": "alive", "version": context.version, "lanes": lanes, **full, **locked})
 
 

@@ -78,7 +78,7 @@ def _no_numbers(context: Context) -> list[Refused]:
         return [Refused("not_running", "The daemon is stopping.")]
     found = [] if view.shortage is None else [view.shortage.refusal()]
     if view.is_locked:
-        found.append(Refused("ledger_locked", view.lock_text))
+        found.append(Refused(view.lock_code, view.lock_text))
     try:
         context.store_refs()
     except Refused as refusal:

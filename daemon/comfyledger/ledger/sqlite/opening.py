@@ -21,6 +21,7 @@ from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import filesystem
 from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite import mark, schema, schema_objects
+from comfyledger.ledger.sqlite.replica import check_kind
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
@@ -43,14 +44,15 @@ def check_place(path: Path) -> None:
         )
 
 
-def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
+def connect(held: Hold, *, remaking: bool = False, replica: bool = False) -> sqlite3.Connection:
     """The writer's connection. A new ledger gets its tables and ids, an old one is migrated.
 
-    `remaking`: the caller makes the tables anew, so they may be in any state. Raises LedgerUnusable, also for a ledger
-    that has lost its end; sqlite3.Error, OSError.
+    `remaking`: the caller makes the tables anew, so they may be in any state. `replica`: see `replica.py`. Raises
+    LedgerUnusable, also for a ledger that has lost its end; sqlite3.Error, OSError.
     """
     path = held.path
-    mark.check(path)
+    if not replica:
+        mark.check(path)
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=BUSY_TIMEOUT_S
     )
@@ -60,7 +62,10 @@ def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
         if remaking:
             return connection
         schema.migrate(connection)
-        if schema.get_meta(connection, "ledger_id") is None:
+        check_kind(connection, replica=replica)
+        if replica:
+            connection.execute("PRAGMA synchronous=NORMAL")
+        elif schema.get_meta(connection, "ledger_id") is None:
             _sync(held)
             _be_born(connection)
     except BaseException:

@@ -22,7 +22,7 @@ from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line, lines_of
 from comfyledger.ledger.file_lock import Hold
-from comfyledger.ledger.ports import LedgerLocked, Noted, RowRefused, StorageFull, noted
+from comfyledger.ledger.ports import LedgerLocked, Noted, RowRefused, StorageFull, Taken, noted
 from comfyledger.ledger.sqlite import (
     blobs,
     facets,
@@ -61,6 +61,9 @@ _OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.Pro
 class Ledger(ports.Ledger):
     """An open ledger, made by `open`. `close` gives up its lock. `ports.Ledger` documents the other methods."""
 
+    is_shared = False
+    taken = Taken()
+
     def __init__(self, connection: sqlite3.Connection, held: Hold | None = None) -> None:
         """`held` is closed with the ledger; if None, the caller closes its lock later."""
         self._connection = connection
@@ -82,18 +85,21 @@ class Ledger(ports.Ledger):
         """True at the start, because an earlier process may have left erased texts in the write-ahead log."""
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
-        """Open the ledger at a path; make one if there is none and never was. Raises LedgerUnusable."""
+    def open(cls, path: Path, *, replica: bool = False) -> Ledger:
+        """Open the ledger at a path; make one if there is none and never was. Raises LedgerUnusable.
+
+        `replica`: open the replica that is there; see `replica.py`.
+        """
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_place(path)
-            if not path.exists():
+            if not path.exists() and not replica:
                 mark.check(path)  # where one was, none is born
             held = hold(path)
         except OSError as error:
             raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=CHECK_PLACE) from error
         try:
-            opened = cls(patiently(path, lambda: connect(held), OPEN_WAIT_S), held)
+            opened = cls(patiently(path, lambda: connect(held, replica=replica), OPEN_WAIT_S), held)
             opened.wait_for_locks(LOCK_TRY_S)
         except BaseException as error:
             held.close()
@@ -101,7 +107,8 @@ class Ledger(ports.Ledger):
                 raise unopened(error) from error
             raise
         try:
-            opened._begin_marking(held.path)
+            if not replica:
+                opened._begin_marking(held.path)
         except BaseException:
             opened.close()
             raise
@@ -262,10 +269,16 @@ class Ledger(ports.Ledger):
 
     def follow(self, recorded: tuple[Recorded, ...], state: Slice) -> list[Line]:
         lines = lines_of(self.head, recorded, _users_of(recorded, state))
+        self.adopt(lines)
+        return lines
+
+    def adopt(self, lines: Sequence[Line]) -> None:
         if lines:
             self.head = Head(lines[-1].position, lines[-1].hash)
             self._lines.extend(lines)
-        return lines
+
+    def catch_up(self) -> Taken:
+        return Taken()
 
     def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
         if not lines:

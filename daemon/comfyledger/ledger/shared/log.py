@@ -1,0 +1,245 @@
+"""The log in PostgreSQL: taking a turn to append, and reading what others appended.
+
+A turn is one transaction that holds the lock of the head. It has two round trips: one that begins it, takes the lock
+and brings the lines that this box lacks, and one that writes and commits. Everything that a table gets goes in one JSON
+document: an array of text for each column costs psycopg ten times as much.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import psycopg
+
+from comfyledger import crash_points
+from comfyledger.core.values import Blob
+from comfyledger.core.webhooks import WebhookProgress
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.ledger.ports import LogUnreachable
+from comfyledger.ledger.shared import schema
+from comfyledger.ledger.shared.connection import Connection, connected, meaning
+from comfyledger.ledger.shared.schema import Identity
+
+TURN_S: Final = 1.2
+"""For a whole turn, the wait for the lock included."""
+READ_S: Final = 5.0
+"""For one page of lines without the lock."""
+PAGE_LINES: Final = 500
+"""Lines of one page, and lines that are taken in while the lock is held. Whoever lacks more reads them before."""
+CHANNEL: Final = "comfyledger_log"
+"""Of NOTIFY: the new position, as soon as others can see it."""
+
+_LOCK: Final = "SELECT position, hash FROM head FOR UPDATE"
+_LINES: Final = (
+    "SELECT position, stream, kind, schema, at, data, hash FROM events WHERE position > %s ORDER BY position LIMIT %s"
+)
+_TEXTS: Final = (
+    "SELECT position, digest, salt, content, key FROM blobs WHERE position > %s AND position <= %s"
+    " ORDER BY position, digest"
+)
+_APPEND: Final = """
+INSERT INTO events (position, stream, kind, schema, at, data, hash)
+SELECT position, stream, kind, schema, at, data, decode(hash, 'hex') FROM json_to_recordset(%s)
+AS x(position bigint, stream text, kind text, schema integer, at bigint, data text, hash text)"""
+_NAME: Final = "INSERT INTO names_given (name) SELECT * FROM json_array_elements_text(%s)"
+_KEEP: Final = """
+INSERT INTO blobs (digest, position, key, salt, content)
+SELECT digest, %s, key, decode(salt, 'base64'), decode(content, 'base64') FROM json_to_recordset(%s)
+AS x(digest text, key text, salt text, content text) ON CONFLICT (digest) DO NOTHING"""
+_PROGRESS: Final = """
+INSERT INTO webhook_progress (name, row) SELECT name, row FROM json_to_recordset(%s) AS x(name text, row text)
+ON CONFLICT (name) DO UPDATE SET row = excluded.row"""
+_MOVE_HEAD: Final = "UPDATE head SET position = %s, hash = %s"
+_ERASE: Final = "DELETE FROM blobs WHERE digest = ANY(%s)"
+
+
+class Text(NamedTuple):
+    """A text, and the position of the first event of the group that brought it: so no page of lines ends before it."""
+
+    position: int
+    digest: str
+    salt: bytes
+    content: bytes
+    key: str
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(self.digest, self.salt, self.content, self.key)
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Lines that follow a position, with the texts that came with them. `head`: of the whole log, if it was read."""
+
+    lines: list[Line]
+    texts: list[Text]
+    head: Head
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a group writes: see `SharedLog.turn`. `names`: folded."""
+
+    lines: Sequence[Line] = ()
+    names: Sequence[str] = ()
+    texts: Sequence[Blob] = ()
+    progress: Sequence[WebhookProgress] = ()
+    erased: Sequence[str] = ()
+
+
+class Turn:
+    """The head is locked. `missing`: what the caller lacks. `write` ends the turn."""
+
+    def __init__(self, connection: Connection, missing: Page) -> None:
+        self._connection = connection
+        self.missing = missing
+        self.is_over = False
+
+    def write(self, entry: Entry) -> None:
+        """Append and commit. The lines must follow the head. Raises LogUnreachable: then it is not known whether that
+        was committed; reading the log again shows it. Raises LedgerUnusable.
+        """
+        with meaning(), self._connection.pipeline():
+            for statement, values in _statements(entry, self.missing.head):
+                self._connection.execute(statement, values)
+            crash_points.at("log.sent")
+            self._connection.execute("COMMIT")
+        self.is_over = True
+        crash_points.at("log.committed")
+
+
+def _statements(entry: Entry, head: Head) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The writes of a group. One that appends nothing writes the head as it is: its answers may rest on what others
+    wrote, and a commit that writes waits until that is on the standby too.
+    """
+    if entry.lines:
+        yield _APPEND, (_json([_columns(line) for line in entry.lines]),)
+    if entry.names:
+        yield _NAME, (_json(entry.names),)
+    last = Head(entry.lines[-1].position, entry.lines[-1].hash) if entry.lines else head
+    if entry.texts:
+        yield _KEEP, (entry.lines[0].position, _json([_text(blob) for blob in entry.texts]))
+    if entry.progress:
+        rows = [{"name": one.name, "row": msgspec.json.encode(one).decode()} for one in entry.progress]
+        yield _PROGRESS, (_json(rows),)
+    if entry.erased:
+        yield _ERASE, (list(entry.erased),)
+    yield _MOVE_HEAD, (last.position, last.hash)
+    if entry.lines:
+        yield f"NOTIFY {CHANNEL}, '{last.position}'", ()
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _columns(line: Line) -> dict[str, Any]:
+    return {
+        "position": line.position,
+        "stream": line.stream,
+        "kind": line.kind,
+        "schema": line.schema,
+        "at": line.at_ms,
+        "data": line.data,
+        "hash": line.hash.hex(),
+    }
+
+
+def _text(blob: Blob) -> dict[str, str]:
+    salt, content = base64.b64encode(blob.salt).decode(), base64.b64encode(blob.content).decode()
+    return {"digest": blob.digest, "key": blob.key, "salt": salt, "content": content}
+
+
+class SharedLog:
+    """The log at an address. Every method is called in one thread; the connection is made when it is needed."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Give up the connection. The next call makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def identity(self) -> Identity:
+        """Raises LogUnreachable, LedgerUnusable for a database without a fleet or a server that cannot be trusted."""
+        with self._connected(READ_S) as connection:
+            schema.check_server(connection)
+            return schema.read_identity(connection)
+
+    def head(self) -> Head:
+        """The last event. Raises LogUnreachable, LedgerUnusable."""
+        with self._connected(READ_S) as connection:
+            return _head(connection.execute("SELECT position, hash FROM head").fetchone())
+
+    def hash_at(self, position: int) -> bytes | None:
+        """The hash of a line; None if the log does not have it. Raises LogUnreachable, LedgerUnusable."""
+        with self._connected(READ_S) as connection:
+            row = connection.execute("SELECT hash FROM events WHERE position = %s", (position,)).fetchone()
+            return bytes(row[0]) if row else None
+
+    def page(self, after: int) -> Page:
+        """The next lines, without a lock. Raises LogUnreachable, LedgerUnusable."""
+        with self._connected(READ_S) as connection:
+            lines = _lines(connection.execute(_LINES, (after, PAGE_LINES)).fetchall())
+            if not lines:
+                return Page([], [], Head())
+            texts = connection.execute(_TEXTS, (after, lines[-1].position)).fetchall()
+            head = _head(connection.execute("SELECT position, hash FROM head").fetchone())
+            return Page(lines, [Text(*row) for row in texts], head)
+
+    @contextmanager
+    def turn(self, after: int) -> Iterator[Turn]:
+        """Lock the head. If the block does not write, nothing was written. Raises LogUnreachable, LedgerUnusable.
+
+        `missing` of the turn has at most PAGE_LINES lines after `after`.
+        """
+        with self._connected(TURN_S) as connection:
+            turn = Turn(connection, _locked(connection, after))
+            try:
+                yield turn
+            finally:
+                if not turn.is_over:
+                    with suppress(psycopg.Error):
+                        connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _connected(self, seconds: float) -> Iterator[Connection]:
+        """A connection for so many seconds. One that failed is not used again."""
+        if self._connection is None:
+            self._connection = connected(self._address, seconds)
+        connection = self._connection
+        connection.within(seconds)
+        try:
+            with meaning():
+                yield connection
+        except BaseException as error:
+            if isinstance(error, LogUnreachable | LedgerUnusable) or connection.closed:
+                self.close()
+            raise
+
+
+def _locked(connection: Connection, after: int) -> Page:
+    """Begin, lock, and read, in one round trip. Each statement sees what was committed before it began."""
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        head = connection.execute(_LOCK)
+        lines = connection.execute(_LINES, (after, PAGE_LINES))
+        texts = connection.execute(_TEXTS, (after, after + PAGE_LINES))
+    return Page(_lines(lines.fetchall()), [Text(*row) for row in texts.fetchall()], _head(head.fetchone()))
+
+
+def _head(row: Any) -> Head:
+    if row is None:
+        raise LedgerUnusable("The shared log has lost its head.", hint="Restore the database.")
+    return Head(row[0], bytes(row[1]))
+
+
+def _lines(rows: list[Any]) -> list[Line]:
+    return [Line(at, stream, kind, schema, at_ms, data, hash) for at, stream, kind, schema, at_ms, data, hash in rows]

@@ -1,0 +1,123 @@
+"""Begins a fleet from a ledger, and joins one: what `fleet init` and `fleet join` do. No daemon may run meanwhile.
+
+Both may be killed anywhere and repeated. The database gets everything in one transaction; the ledger becomes a replica
+after it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.shared import schema
+from comfyledger.ledger.shared.connection import Connection, connected, meaning
+from comfyledger.ledger.shared.ledger import SharedLedger
+from comfyledger.ledger.shared.log import SharedLog
+from comfyledger.ledger.shared.schema import Identity
+from comfyledger.ledger.sqlite import replica
+from comfyledger.ledger.sqlite.locking import hold
+from comfyledger.ledger.sqlite.log_table import read_head
+from comfyledger.ledger.sqlite.opening import connect
+from comfyledger.ledger.sqlite.schema import get_meta
+from comfyledger.ledger.sqlite.writer import Ledger
+
+INIT_S: Final = 24 * 3600.0
+"""A ledger of millions of events takes a while to copy."""
+ROWS: Final = 1_000
+_SHARED_ALREADY: Final = "Run `comfyledger fleet join` on this box, with a state folder that has no ledger."
+
+Progress = Callable[[str, int, int], None]
+
+
+def init(address: str, path: Path, progress: Progress) -> Head:
+    """Share the ledger at `path`; make an empty one first if there is none. Returns where its log ends.
+
+    Raises Refused if the database holds another fleet, LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
+    """
+    if not path.exists():
+        Ledger.open(path).close()
+    held = hold(path, create=False)
+    with closing(held):
+        if _is_replica(path):
+            raise Refused("nothing_to_do", f"The ledger {path} is shared already.")
+        with closing(connect(held)) as own:
+            identity, head = _identity(own), read_head(own)
+            with closing(connected(address, INIT_S)) as there:
+                _fill(there, own, identity, head, progress)
+            own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            replica.become(own)
+    return head
+
+
+def _is_replica(path: Path) -> bool:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return replica.is_replica(connection)
+
+
+def _identity(own: sqlite3.Connection) -> Identity:
+    return Identity(*(get_meta(own, key) or "" for key in ("ledger_id", "epoch", "secret")))
+
+
+def _fill(there: Connection, own: sqlite3.Connection, identity: Identity, head: Head, progress: Progress) -> None:
+    """Copy everything in one transaction; or find that an earlier call did, before it was killed."""
+    with meaning():
+        if schema.has_fleet(there):
+            row = there.execute("SELECT position, hash FROM head").fetchone()
+            if schema.read_identity(there) != identity or row is None or Head(row[0], bytes(row[1])) != head:
+                raise Refused("invalid_field", "The database holds a fleet already.", hint=_SHARED_ALREADY)
+            return
+        with there.transaction():
+            there.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            schema.create(there, identity)
+            for table, columns, sql in _COPIED:
+                _copy(there, own, table, columns, sql, progress)
+            there.execute("UPDATE head SET position = %s, hash = %s", (head.position, head.hash))
+
+
+_COPIED: Final = (
+    ("events", "position, stream, kind, schema, at, data, hash", "SELECT {} FROM events ORDER BY position"),
+    (
+        "blobs",
+        "digest, position, key, salt, content",
+        "SELECT digest, 0, key, salt, content FROM blobs WHERE digest NOT LIKE 'erased:%'",
+    ),
+    ("names_given", "name", "SELECT {} FROM names_given"),
+    ("webhook_progress", "name, row", "SELECT {} FROM webhook_progress"),
+)
+"""Table, columns, and where they come from. Texts get position 0: whoever joins reads them before the first line."""
+
+
+def _copy(there: Connection, own: sqlite3.Connection, table: str, columns: str, sql: str, progress: Progress) -> None:
+    (count,) = own.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+    done = 0
+    with there.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        for row in own.execute(sql.format(columns)):
+            copy.write_row(row)
+            done += 1
+            if done % ROWS == 0:
+                progress(table, done, count)
+    progress(table, done, max(done, count))
+
+
+def join(address: str, path: Path, progress: Progress) -> Head:
+    """Make the replica of a box at `path`, up to the end of the log as it is now. Goes on where it was interrupted.
+
+    Raises Refused if there is a ledger of its own, LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
+    """
+    with closing(SharedLog(address)) as log:
+        identity = log.identity()
+        if not path.exists():
+            replica.bear(path, identity.ledger_id, identity.epoch, identity.secret)
+        elif not _is_replica(path):
+            hint = "Choose another --state-dir, or move the ledger away: a box cannot bring one along."
+            raise Refused("invalid_field", f"There is a ledger of its own: {path}.", hint=hint)
+        with closing(Ledger.open(path, replica=True)) as own, closing(SharedLedger.open(own, log)) as shared:
+            upto = log.head().position
+            while shared.catch_up().more:
+                progress("log", own.head.position, upto)
+            return own.head

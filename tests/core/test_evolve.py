@@ -100,7 +100,7 @@ GOLDEN = {
     "prompt_failed": "batch_id prompt attempt code again words",
     "prompt_lost": "batch_id prompt attempt",
     "prompt_removed": "batch_id prompt attempt by",
-    "image_kept": "batch_id prompt attempt image name sha256 md5 size_bytes width height extension checked medium",
+    "image_kept": "batch_id prompt attempt image name sha256 md5 size_bytes width height extension checked medium box",
     "upload_started": "batch_id image store attempt",
     "image_uploaded": "batch_id image name store url replayed details",
     "image_parked": "batch_id image name store code words",

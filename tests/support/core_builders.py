@@ -139,14 +139,14 @@ class PlainLedger:
         self.now_ms = 1_000
         self.changed: tuple[Row, ...] = ()
         """The rows that the last message changed."""
-        self._policy = policy
+        self.policy = policy
 
     def when(self, message: Message) -> Then:
         """Decide one message. Raises Refused; then nothing has changed."""
         self.now_ms += 1
         keys = needs(message)
         state = self.load(keys)
-        decision = decide(state, message, self.now_ms, len(self.log), self._policy)
+        decision = decide(state, message, self.now_ms, len(self.log), self.policy)
         self._check_loaded(decision.recorded, self.ids(keys))
         self._take(decision.recorded, state)
         if isinstance(message, SubmitBatch) and decision.recorded:

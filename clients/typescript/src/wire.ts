@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 81d9c8dcc4c42e3ae86a2fbe2b406db5d96843c1445b9fe4e8df1abbc85febee
+// Made by generate.py from the JSON Schema of the wire, sha256 19dd04615c57e10f99ef0d9c900ead23782a4819fa6d1a14fb2e278755d39f87
 
 /**
  * What a client sends.
@@ -2858,6 +2858,10 @@ export interface ImageKeptEvent {
    * What the file turned out to be.
    */
   medium?: "audio" | "file" | "image" | "model" | "video";
+  /**
+   * The box whose spool has it; empty without a fleet.
+   */
+  box?: string;
 }
 /**
  * An upload is about to begin. The event is durable before the call.

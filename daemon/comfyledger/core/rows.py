@@ -308,6 +308,8 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
     verdict: Verdict | Literal[""] = ""
     rating: int = 0
     """From 1 to RATING_MAX; 0 if nobody rated it."""
+    box: str = ""
+    """The box of the fleet whose spool has its file; empty before it is kept, and without a fleet."""
 
     @property
     def public_id(self) -> str:

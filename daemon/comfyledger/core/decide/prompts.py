@@ -318,6 +318,7 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept, policy: Poli
                 extension=file.extension,
                 checked=file.checked,
                 medium=medium_of(file.extension),
+                box=policy.box,
             )
         )
         taken.append(file.image)

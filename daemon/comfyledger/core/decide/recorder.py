@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import msgspec
 
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.events import BatchSettled, Event, Recorded
 from comfyledger.core.evolve.evolve import evolve
-from comfyledger.core.rows import Slice
+from comfyledger.core.rows import ImageRow, Slice
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Bounds that decisions keep; set once from the configuration."""
+    """Bounds that decisions keep, from the configuration; and for whom is decided."""
 
     render_attempts_max: int = 3
     poison_strikes_max: int = 3
+    box: str = ""
+    """The box of the fleet whose messages are decided; empty without a fleet."""
+    term: int = 0
+    """In which it takes part; 0 without a fleet."""
+
+    def is_fenced(self, row: BoxRow | None) -> bool:
+        """Whether messages of the box do not count any more: it was declared left, or has joined anew since. `row`: of
+        the box as it is now.
+        """
+        return bool(self.box) and (row is None or not row.is_in(self.term))
+
+    def is_foreign(self, image: ImageRow) -> bool:
+        """Whether another box keeps the file of an image, so that this one has nothing to report about it."""
+        return bool(self.box) and image.box not in {"", self.box}
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger, S
 from comfyledger.core.decide.commands import batch_or_refuse
 from comfyledger.core.decide.inputs import forget_copies
 from comfyledger.core.decide.prompts import awaits_choice
-from comfyledger.core.decide.recorder import Draft
+from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.events import ImageLost, ImageRenumbered, LedgerRestored, SeriesRaised, StoreOwed
 from comfyledger.core.evolve.recovery import has_collided
 from comfyledger.core.naming.names import name_after
@@ -87,13 +87,15 @@ def is_renumberable(image: ImageRow) -> bool:
     return image.state in {"kept", "parked"} and not under_way and any(map(has_collided, image.uploads))
 
 
-def image_lost(draft: Draft, report: ImageIsLost) -> None:
-    """Changes nothing if the bytes were replaced since, or if no image waits for them.
+def image_lost(draft: Draft, report: ImageIsLost, policy: Policy) -> None:
+    """Changes nothing if the bytes were replaced since, if another box keeps them, or if no image waits for them.
 
     Nor while other files of the run wait for a person's choice: another attempt would replace them.
     """
     image = draft.state.image(report.batch_id, report.image)
     if image is None or (image.state, image.prompt, image.attempt) != ("kept", report.prompt, report.attempt):
+        return
+    if policy.is_foreign(image):
         return
     upload = image.upload(report.store)
     prompt = draft.state.the_prompt(report.batch_id, report.prompt)

@@ -55,10 +55,10 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
             deletion_report(draft, report)
             return None
         case ImageIsLost():
-            image_lost(draft, report)
+            image_lost(draft, report, policy)
             return None
         case ImageReport():
-            return _image_report(draft, report)
+            return _image_report(draft, report, policy)
         case LaneStuck() | LaneWorks():
             _lane_report(draft, report)
             return None
@@ -78,10 +78,10 @@ def _place_report(draft: Draft, report: BackendEnded | WebhookReport) -> None:
         webhook_report(draft, report)
 
 
-def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:
+def _image_report(draft: Draft, report: ImageReport, policy: Policy) -> msgspec.Struct | None:
     image = draft.state.image(report.batch_id, report.image)
     upload = image.upload(report.store) if image is not None else None
-    if image is None or upload is None or not _is_awaited(image, upload, report):
+    if image is None or upload is None or policy.is_foreign(image) or not _is_awaited(image, upload, report):
         return Wanted(go=False) if isinstance(report, UploadIntended) else None
     match report:
         case UploadIntended():

@@ -43,6 +43,7 @@ class ImageKept(Event, frozen=True):
     extension: Extension
     checked: HowChecked = "whole"
     medium: Annotated[Medium, Meta(description="What the file turned out to be.")] = "image"
+    box: Annotated[str, Meta(description="The box whose spool has it; empty without a fleet.", examples=["north"])] = ""
 
 
 class UploadStarted(Event, frozen=True):

@@ -72,7 +72,7 @@ def _lost(image: ImageRow) -> ImageRow:
         upload if upload.state == "dropped" else Upload(upload.store, attempts=upload.attempts)
         for upload in image.uploads
     )
-    unkept = replace(image, sha256="", md5="", size_bytes=0, width=0, height=0, extension="", attempt=0)
+    unkept = replace(image, sha256="", md5="", size_bytes=0, width=0, height=0, extension="", attempt=0, box="")
     return replace(unkept, state="pending", uploads=uploads, code="", words=None, verdict="", rating=0)
 
 

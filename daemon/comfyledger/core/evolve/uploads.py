@@ -71,6 +71,7 @@ def _kept(image: ImageRow, event: ImageKept) -> ImageRow:
         height=event.height,
         extension=event.extension,
         attempt=event.attempt,
+        box=event.box,
         code="",
         words=None,
     )

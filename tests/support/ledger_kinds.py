@@ -11,7 +11,10 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Protocol
+from unittest.mock import patch
 
+import psycopg
+import pytest
 from msgspec.structs import replace
 
 from comfyledger.core.decide.decide import Message, Policy
@@ -35,11 +38,18 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
 from comfyledger.ledger.log_reader import LogReader
 from comfyledger.ledger.ports import Ledger, Reader
+from comfyledger.ledger.shared import connection
+from comfyledger.ledger.shared import log as shared_log
+from comfyledger.ledger.shared.ledger import SharedLedger
+from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.reader import Reader as SqliteReader
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
+from comfyledger.maintenance import fleet
 from support.core_builders import PlainLedger
 from support.ledger_builders import NOW_MS, room, take_one
+from support.postgres import POSTGRES, WHY_NOT, shared_cluster
+from support.waiting import DEADLINE_S
 
 TERMS: Final = Terms(NOW_MS, Policy(), None)
 
@@ -85,8 +95,8 @@ class Sqlite:
 
     @contextmanager
     def log(self) -> Iterator[LogReader]:
-        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
-            yield LogTable(connection)
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as opened:
+            yield LogTable(opened)
 
     @contextmanager
     def full(self, ledger: Ledger) -> Iterator[None]:
@@ -104,7 +114,52 @@ class Sqlite:
             yield
 
 
-KINDS: Final[dict[str, Callable[[Path], Kind]]] = {"sqlite": Sqlite}
+@contextmanager
+def slow_machine() -> Iterator[None]:
+    """A turn of the shared log may take as long as a busy machine needs for it."""
+    session = connection._SESSION
+    options = session["options"].replace(f"timeout={connection.HOLD_S}s", f"timeout={DEADLINE_S:.0f}s")
+    with patch.dict(session, {"options": options}), patch.object(shared_log, "TURN_S", DEADLINE_S):
+        yield
+
+
+class Shared(Sqlite):
+    """A log in a database of its own, and a replica in SQLite in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.address = shared_cluster().database()
+
+    @contextmanager
+    def opened(self) -> Iterator[Ledger]:
+        if not self._path.exists():
+            fleet.init(self.address, self._path, lambda *_: None)
+        with (
+            slow_machine(),
+            closing(SqliteLedger.open(self._path, replica=True)) as replica,
+            closing(SharedLedger.open(replica, SharedLog(self.address))) as ledger,
+        ):
+            yield ledger
+
+    @contextmanager
+    def full(self, ledger: Ledger) -> Iterator[None]:
+        assert isinstance(ledger, SharedLedger)
+        with super().full(ledger._replica):
+            yield
+
+    @contextmanager
+    def locked(self, ledger: Ledger) -> Iterator[None]:
+        """Another box holds the lock of the log."""
+        with psycopg.connect(self.address) as other, patch.object(shared_log, "TURN_S", 0.05):
+            other.execute("SELECT * FROM head FOR UPDATE")
+            yield
+            other.rollback()
+
+
+KINDS: Final[dict[str, Callable[[Path], Kind]]] = {"sqlite": Sqlite, "shared": Shared}
+NEEDS_POSTGRES: Final = pytest.mark.skipif(POSTGRES is None, reason=WHY_NOT)
+PARAMETERS: Final = [pytest.param(name, marks=[NEEDS_POSTGRES] if name == "shared" else []) for name in KINDS]
+"""Each kind as a parameter of a fixture."""
 
 
 # ---- the model

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from comfyledger.ledger.ports import Ledger
-from support.ledger_kinds import KINDS, Kind
+from support.ledger_kinds import KINDS, PARAMETERS, Kind
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=PARAMETERS)
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     return KINDS[request.param](tmp_path)
 

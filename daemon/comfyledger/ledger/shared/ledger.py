@@ -125,8 +125,8 @@ class SharedLedger(ports.Ledger):
 
     def check_lock(self) -> None:
         """Whether a group could be written now. Raises LogUnreachable, LedgerLocked, LedgerUnusable."""
-        self._log.head()
-        self._replica.check_lock()
+        with self._log.turn(self.head.position):
+            self._replica.check_lock()
 
     def lock_holder(self) -> str:
         return self._replica.lock_holder()
@@ -204,7 +204,7 @@ class _Collected:
 
     def add(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
         self._lines += lines
-        self._texts += texts
+        self._texts += texts if lines else ()
         self._progress += (row for row in rows if isinstance(row, WebhookProgress))
         for event, _, _ in noted:
             self._names += (name for name, _, _ in names_given(event))

@@ -176,7 +176,6 @@ def main() -> None:
     wanted = deposits(given.files)
     used = CLIENTS[given.client](given.url, given.concurrency, wanted, given.files.parent)
     print(json.dumps(used), flush=True)
-    os._exit(0)  # A thread of obstore may still end its last call, and aborts if the interpreter ends at that moment.
 
 
 if __name__ == "__main__":

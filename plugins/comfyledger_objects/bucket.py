@@ -6,10 +6,12 @@ limit of its own, so a file is read in pieces: one call for a large file would n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found, found_from
 from comfyledger_objects.options import ENCRYPTIONS, Kind, Options
 
@@ -25,6 +27,31 @@ CONDITION: Final[Mapping[Kind, Mapping[str, str]]] = {
 }
 IDLE_CONNECTION_S: Final = 15.0
 """Servers close connections that are not used for longer."""
+GIVE_UP_S: Final = 10.0
+"""How long a cancelled upload in parts has to tell the server that it is given up."""
+CLOSE_S: Final = 10.0
+"""How long calls that are under way at the end have to end by themselves."""
+LET_GO_S: Final = 10.0
+"""How long obstore's threads have to give back what they have of calls that were cancelled. Mostly milliseconds."""
+
+
+class GivenUp(Exception):
+    """Raised to obstore in place of the next piece of an upload that was cancelled."""
+
+
+class Feed:
+    """The pieces of a file as obstore asks for them. `is_over`: the upload was cancelled."""
+
+    def __init__(self, pieces: Iterator[bytes], lending: Lending) -> None:
+        self._pieces, self._lending, self.is_over = pieces, lending, False
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> memoryview:
+        if self.is_over:
+            raise GivenUp
+        return self._lending.lend(memoryview(next(self._pieces)))
 
 
 class Bucket:
@@ -33,6 +60,7 @@ class Bucket:
     def __init__(self, options: Options) -> None:
         """Raises ImportError without obstore, ValueError for what obstore cannot use."""
         self._options = options
+        self._lending = Lending()
         self._store = opened(options)
         self._patient = opened(options, seconds_more=LARGE_S)
         self._conditional = self._store if options.asks_first else opened(options, CONDITION[options.kind])
@@ -47,26 +75,36 @@ class Bucket:
         store = self._store if len(content) <= 2 * PIECE_BYTES else self._patient
         mode: Any = "overwrite" if self._options.asks_first else "create"
         said: Any = dict(attributes)
-        await put_async(store, key, content, mode=mode, attributes=said, use_multipart=False)
+        lend = self._lending.lend
+        await lend(put_async(store, key, lend(memoryview(content)), mode=mode, attributes=said, use_multipart=False))
 
     async def create_in_parts(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str]) -> None:
         """The same for bytes that come in pieces, a few of which are in memory. What the iterator raises comes out,
-        and the upload is given up. Raises AlreadyExistsError or PreconditionError if something has the key.
+        and the upload is given up, as it is if this call is cancelled. Raises AlreadyExistsError or PreconditionError
+        if something has the key.
 
         obstore has no such mode, so the condition is a header of all requests. It counts when the upload is completed.
         """
         from obstore import put_async
 
-        said: Any = dict(attributes)
-        await put_async(
+        feed, said = Feed(pieces, self._lending), dict[str, Any](attributes)
+        sent: Any = put_async(
             self._conditional,
             key,
-            pieces,
+            feed,
             attributes=said,
             use_multipart=True,
             chunk_size=PIECE_BYTES,
             max_concurrency=PARTS_AT_ONCE,
         )
+        try:
+            await asyncio.shield(self._lending.lend(sent))
+        except asyncio.CancelledError:
+            feed.is_over = True
+            await _ended(sent)
+            raise
+        finally:
+            del sent  # An error that holds its own future would never be freed.
 
     async def look(self, key: str) -> Found:
         """An object with its metadata. Raises FileNotFoundError if the bucket has none; else what obstore raises.
@@ -77,9 +115,9 @@ class Bucket:
         from obstore import get_async
 
         try:
-            got = await get_async(self._store, key, options={"head": True})
+            got = await self._lending.lend(get_async(self._store, key, options={"head": True}))
         except FileNotFoundError:
-            got = await get_async(self._store, key)
+            got = await self._lending.lend(get_async(self._store, key))
         meta: Any = got.meta
         return found_from(meta, dict(got.attributes))
 
@@ -89,8 +127,9 @@ class Bucket:
 
         for begin in range(0, found.size_bytes, PIECE_BYTES):
             end = min(begin + PIECE_BYTES, found.size_bytes)
-            got = await get_async(self._store, found.key, options={"range": (begin, end), "if_match": found.etag})
-            yield bytes(await got.bytes_async())
+            asked: Any = {"range": (begin, end), "if_match": found.etag}
+            got = await self._lending.lend(get_async(self._store, found.key, options=asked))
+            yield bytes(await self._lending.lend(got.bytes_async()))
 
     async def listed(self, folder: str, after: str, chunk: int = LISTED_MAX) -> AsyncIterator[list[Found]]:
         """The objects below a folder ("" for all), in parts of `chunk`, without metadata.
@@ -100,8 +139,14 @@ class Bucket:
         from obstore import list as listing
 
         found: Any = listing(self._store, folder or None, offset=after or None, chunk_size=chunk)
-        async for part in found:
+        while (part := await self._next_of(found)) is not None:
             yield [found_from(meta) for meta in part if meta["path"] > after]
+
+    async def _next_of(self, listing: Any) -> Any:
+        try:
+            return await self._lending.lend(anext(listing))
+        except StopAsyncIteration:
+            return None
 
     async def delete(self, key: str, seen: Found | None = None) -> None:
         """Delete what has the key. Some servers raise FileNotFoundError if nothing has it.
@@ -112,13 +157,29 @@ class Bucket:
         from obstore import delete_async
 
         condition = _unchanged(self._options.kind, seen) if seen is not None else {}
-        await delete_async(opened(self._options, condition) if condition else self._store, key)
+        store = opened(self._options, condition) if condition else self._store
+        await self._lending.lend(delete_async(store, key))
 
     async def signed_url(self, key: str, lifetime_s: int) -> str:
         """An address from which everybody gets the object for so many seconds."""
         from obstore import sign_async
 
-        return str(await sign_async(self._store, "GET", key, timedelta(seconds=lifetime_s)))
+        return str(await self._lending.lend(sign_async(self._store, "GET", key, timedelta(seconds=lifetime_s))))
+
+    async def close(self) -> None:
+        """Wait for what is under way, and then until obstore's threads have nothing of ours. See `lending`."""
+        if not await self._lending.all_back(CLOSE_S):
+            self._lending.recall()
+            await self._lending.all_back(LET_GO_S)
+
+
+async def _ended(sent: asyncio.Future[Any]) -> None:
+    """Wait a while until a call has ended, and then cancel it. Its error is nobody's."""
+    try:
+        await asyncio.wait((sent,), timeout=GIVE_UP_S)
+    finally:
+        if not sent.cancel() and not sent.cancelled():
+            sent.exception()
 
 
 def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_more: float = 0.0) -> Any:

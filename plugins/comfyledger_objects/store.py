@@ -248,7 +248,8 @@ class ObjectStore:
         return (plain if options.is_plain else Remark("ok", place), verdict)
 
     async def close(self) -> None:
-        """obstore has no call that closes: its connections end with it."""
+        """obstore has no call that closes: its connections end with it. Its threads must have ended their work."""
+        await self._bucket.close()
 
     def _key(self, public_id: str, extension: str) -> str:
         return key_of(self._options.prefix, public_id, extension)

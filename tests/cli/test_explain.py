@@ -310,6 +310,12 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "ComfyUI gpu-7 at http://g was added by cli, for 60 s unless it is added again",
         ),
     ],
+    "image_taken_over": [
+        (
+            {"batch_id": "b", "image": 1, "box": "south", "before": "north"},
+            "the box north left: the box south has the file, from a store",
+        )
+    ],
     "box_joined": [({"box": "north", "term": 2}, "the box north joined the fleet for the 2. time")],
     "box_left": [
         ({"box": "north", "term": 2, "reason": "lease"}, "the box north was not heard from any more"),

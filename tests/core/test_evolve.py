@@ -33,6 +33,7 @@ from comfyledger.core.rows import BatchRow, ImageRow, ImageState, PromptRow, Sli
 from support.core_builders import (
     PlainLedger,
     adding,
+    brought_back,
     cancel,
     deleted,
     dropping,
@@ -136,6 +137,7 @@ GOLDEN = {
     "box_joined": "box term",
     "box_left": "box term reason by",
     "box_given_up": "box by",
+    "image_taken_over": "batch_id image box before",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
 
@@ -173,6 +175,7 @@ def eventful() -> PlainLedger:
         *(AddWebhook("app", "shop", "https://shop.example/hook", ("batch_settled",)), PauseWebhook("app", "shop")),
         *(ResumeWebhook("app", "shop"), RemoveWebhook("app", "shop"), submit("b9"), prioritizing(0, "b9")),
         *(JoinBox("app", "north"), LeaveBox("app", "north", 1, "lease"), GiveUpBox("app", "north")),
+        *(submit("b10", 1), one_kept(batch="b10"), brought_back(batch="b10", box="")),
     )
 
 

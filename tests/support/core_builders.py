@@ -72,6 +72,8 @@ from comfyledger.core.reports import (
     ImageIsLost,
     InputSending,
     LaneStuck,
+    OrphanBroughtBack,
+    OrphanIsLost,
     PromptDoesNotFit,
     PromptHasFailed,
     PromptHasFinished,
@@ -613,6 +615,16 @@ def foreign(image: int = 1, store: str = "folder", *, batch: str = "b1") -> Dele
 def lost(image: int = 1, store: str = "folder", *, attempt: int = 1, batch: str = "b1") -> ImageIsLost:
     """Of a prompt of the same index."""
     return ImageIsLost(batch, image, store, prompt=image, attempt=attempt)
+
+
+def brought_back(image: int = 1, *, attempt: int = 1, batch: str = "b1", box: str = "north") -> OrphanBroughtBack:
+    """A store had the file that `box` kept. Of a prompt of the same index, as `gone_with`."""
+    return OrphanBroughtBack(batch, image, image, attempt, box)
+
+
+def gone_with(image: int = 1, *, attempt: int = 1, batch: str = "b1", box: str = "north") -> OrphanIsLost:
+    """Nobody has the file that `box` kept."""
+    return OrphanIsLost(batch, image, image, attempt, box)
 
 
 def stuck(lane: str, code: str = "not_reached") -> LaneStuck:

@@ -40,7 +40,7 @@ from comfyledger.core.commands import (
     SubmitBatch,
 )
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.keys import BatchKey, ImageKey, PromptKey
+from comfyledger.core.keys import BatchKey, ImageKey, PromptKey, whole_batch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.reports import (
@@ -52,6 +52,8 @@ from comfyledger.core.reports import (
     ImageIsLost,
     LaneStuck,
     LaneWorks,
+    OrphanBroughtBack,
+    OrphanIsLost,
     PromptDoesNotFit,
     PromptHasFailed,
     PromptHasFinished,
@@ -160,7 +162,13 @@ class Load:
         """With the chances of backends. A box that leaves is in one of its first terms."""
         name, term = self._of_backends.choice("no"), self._of_backends.randint(1, 3)
         messages = [JoinBox("app", name), LeaveBox("app", name, term, "lease"), GiveUpBox("app", name)]
-        return self._of_backends.choice(messages)
+        return self._of_backends.choice([*messages, *self._orphans()])
+
+    def _orphans(self) -> list[Message]:
+        """About images that are kept."""
+        rows = [row for one in self._batches[-6:] for row in self._ledger.load(whole_batch(one)).images(one)]
+        about = [(row.batch_id, row.index, row.prompt, row.attempt, "") for row in rows if row.state == "kept"]
+        return [*(OrphanBroughtBack(*one) for one in about), *(OrphanIsLost(*one) for one in about[:1])]
 
     def _review(self) -> Message:
         """Of images that have a file, mostly; with the chances of backends."""

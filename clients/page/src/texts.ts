@@ -551,6 +551,7 @@ export const story = {
     image_failed: ({ code }) => `Failed (${code}); its number stays used`,
     image_cancelled: (data) => `Cancelled${by(data)}; its number stays used`,
     image_lost: () => "Its bytes are lost everywhere; it is rendered again under its number",
+    image_taken_over: ({ box, before }) => `${before} left; ${box} has its file, from a store`,
     image_renumbered: ({ number }) => `Something else has its name; it is number ${number} now`,
     image_forgotten: (data) => `Forgotten${by(data)}; its number stays used`,
     image_deleted: ({ store }) => `Deleted from ${store}`,

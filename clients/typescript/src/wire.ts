@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 19dd04615c57e10f99ef0d9c900ead23782a4819fa6d1a14fb2e278755d39f87
+// Made by generate.py from the JSON Schema of the wire, sha256 543e46628fd61993b00263409184a4ae2bfadafdcfe8a38fdc27a2e432681daf
 
 /**
  * What a client sends.
@@ -564,6 +564,10 @@ export type EventOfKind =
   | {
       kind: "box_given_up";
       data: BoxGivenUpEvent;
+    }
+  | {
+      kind: "image_taken_over";
+      data: ImageTakenOverEvent;
     };
 /**
  * An event of a page, with the fields of `event`.
@@ -3655,6 +3659,27 @@ export interface BoxGivenUpEvent {
    * The label of the client.
    */
   by: string;
+}
+/**
+ * The box that kept the file of an image has left the fleet. Another box has the same bytes now, from a store, and uploads them to the stores that lack them.
+ */
+export interface ImageTakenOverEvent {
+  /**
+   * The batch.
+   */
+  batch_id: string;
+  /**
+   * Index of the image in the batch, from 1.
+   */
+  image: number;
+  /**
+   * The box that has the file now.
+   */
+  box: string;
+  /**
+   * The box that kept it.
+   */
+  before: string;
 }
 export interface ProgressFrame {
   type: "progress";

@@ -180,6 +180,24 @@ class ImageIsLost(ImageReport, frozen=True):
     attempt: int
 
 
+class OrphanReport(Report, frozen=True):
+    """A report on an image of this attempt of this prompt that `box` alone kept, which has left."""
+
+    batch_id: str
+    image: int
+    prompt: int
+    attempt: int
+    box: str
+
+
+class OrphanBroughtBack(OrphanReport, frozen=True):
+    """A store had the bytes, and the spool of the box that reports has them now."""
+
+
+class OrphanIsLost(OrphanReport, frozen=True):
+    """No store has the bytes, and the box that kept them is not waited for any longer."""
+
+
 class LaneStuck(Report, frozen=True):
     """A store or backend could not work at all; counts against no image."""
 

@@ -388,6 +388,7 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "store_dropped": lambda data: f"given up for the store {data['store']} by {data['by']}",
     "store_owed": lambda data: f"owed to the store {data['store']['name']} again by {data['by']}",
     "image_lost": lambda _: "its bytes are lost everywhere: it is rendered again, under its number",
+    "image_taken_over": lambda data: f"the box {data['before']} left: the box {data['box']} has the file, from a store",
     "image_renumbered": _image_renumbered,
     "image_failed": lambda data: f"failed ({data['code']}): its number stays used",
     "image_cancelled": lambda data: f"cancelled{_by(data)}: its number stays used",

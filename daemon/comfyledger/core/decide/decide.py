@@ -94,6 +94,7 @@ from comfyledger.core.reports import (
     InputUnused,
     LaneStuck,
     LaneWorks,
+    OrphanReport,
     PromptReport,
     PromptWasRefused,
     Report,
@@ -197,8 +198,9 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
             return (LaneKey(lane),)
         case SourceReport(batch_id=batch_id, prompt=prompt):
             return (*_of_prompt(batch_id, prompt), *(ImageKey(one.batch_id, one.image) for one in _sources(report)))
-        case ImageIsLost(batch_id=batch_id, prompt=prompt):
-            return (*_of_prompt(batch_id, prompt), BatchInputs(batch_id))
+        case ImageIsLost() | OrphanReport():
+            box = (BoxKey(report.box),) if isinstance(report, OrphanReport) else ()
+            return (*_of_prompt(report.batch_id, report.prompt), BatchInputs(report.batch_id), *box)
         case ImageReport(batch_id=batch_id, image=image):
             return (BatchKey(batch_id), ImageKey(batch_id, image))
         case PromptWasRefused(batch_id=batch_id):

@@ -8,6 +8,7 @@ import msgspec
 from comfyledger.core.decide.backends import backend_ended
 from comfyledger.core.decide.forget import deletion_report
 from comfyledger.core.decide.inputs import input_report
+from comfyledger.core.decide.orphans import orphan_report
 from comfyledger.core.decide.prompts import prompt_report
 from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.decide.recovery import image_lost
@@ -29,6 +30,7 @@ from comfyledger.core.reports import (
     InputReport,
     LaneStuck,
     LaneWorks,
+    OrphanReport,
     PromptReport,
     Report,
     SeriesAnswered,
@@ -51,14 +53,11 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
         case SourceReport():
             source_report(draft, report)
             return None
-        case DeletionReport():
-            deletion_report(draft, report)
-            return None
-        case ImageIsLost():
-            image_lost(draft, report, policy)
-            return None
         case ImageReport():
             return _image_report(draft, report, policy)
+        case OrphanReport():
+            orphan_report(draft, report, policy)
+            return None
         case LaneStuck() | LaneWorks():
             _lane_report(draft, report)
             return None
@@ -79,6 +78,18 @@ def _place_report(draft: Draft, report: BackendEnded | WebhookReport) -> None:
 
 
 def _image_report(draft: Draft, report: ImageReport, policy: Policy) -> msgspec.Struct | None:
+    match report:
+        case DeletionReport():
+            deletion_report(draft, report)
+            return None
+        case ImageIsLost():
+            image_lost(draft, report, policy)
+            return None
+        case _:
+            return _upload_report(draft, report, policy)
+
+
+def _upload_report(draft: Draft, report: ImageReport, policy: Policy) -> msgspec.Struct | None:
     image = draft.state.image(report.batch_id, report.image)
     upload = image.upload(report.store) if image is not None else None
     if image is None or upload is None or policy.is_foreign(image) or not _is_awaited(image, upload, report):

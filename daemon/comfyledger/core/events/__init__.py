@@ -154,6 +154,9 @@ from comfyledger.core.events.stored import (
     ImageRenumbered as ImageRenumbered,
 )
 from comfyledger.core.events.stored import (
+    ImageTakenOver as ImageTakenOver,
+)
+from comfyledger.core.events.stored import (
     ImageUploaded as ImageUploaded,
 )
 from comfyledger.core.events.stored import (
@@ -233,6 +236,7 @@ KINDS: Final[dict[str, type[Event]]] = {
     "box_joined": BoxJoined,
     "box_left": BoxLeft,
     "box_given_up": BoxGivenUp,
+    "image_taken_over": ImageTakenOver,
 }
 """Every kind of event with its type. The names are written into ledgers and never change."""
 

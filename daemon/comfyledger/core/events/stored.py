@@ -124,6 +124,16 @@ class ImageLost(Event, frozen=True):
     prompts: PromptIndexes
 
 
+class ImageTakenOver(Event, frozen=True):
+    """The box that kept the file of an image has left the fleet. Another box has the same bytes now, from a store, and
+    uploads them to the stores that lack them."""
+
+    batch_id: BatchId
+    image: ImageIndex
+    box: Annotated[str, Meta(description="The box that has the file now.", examples=["south"])]
+    before: Annotated[str, Meta(description="The box that kept it.", examples=["north"])]
+
+
 class ImageRenumbered(Event, frozen=True):
     """A store holds other bytes under the name of an image, and `recover --new-number` gave the image the next number
     of its series. The old name stays used and still finds the image."""

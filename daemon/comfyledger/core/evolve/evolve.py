@@ -39,6 +39,7 @@ from comfyledger.core.events import (
     ImageParked,
     ImageRenumbered,
     ImageReviewed,
+    ImageTakenOver,
     ImageUploaded,
     InputAdded,
     InputErased,
@@ -87,7 +88,14 @@ from comfyledger.core.evolve.prompts import (
 from comfyledger.core.evolve.recovery import RecoveryEvent, recovered, touched_by
 from comfyledger.core.evolve.reviews import image_reviewed
 from comfyledger.core.evolve.transitions import moved
-from comfyledger.core.evolve.uploads import image_kept, image_parked, image_uploaded, store_dropped, upload_started
+from comfyledger.core.evolve.uploads import (
+    image_kept,
+    image_parked,
+    image_taken_over,
+    image_uploaded,
+    store_dropped,
+    upload_started,
+)
 from comfyledger.core.evolve.webhooks import WebhookEvent, webhook_changed
 from comfyledger.core.keys import (
     BackendKey,
@@ -126,7 +134,7 @@ def touches(event: Event) -> tuple[Key, ...]:
             return (BatchKey(batch_id), BatchImages(batch_id))
         case StoreOwed() | ImageLost() | ImageRenumbered() | ImageAdded() | ImageReviewed():
             return touched_by(event)
-        case UploadStarted() | ImageUploaded() | ImageParked() | ImageDeleted() | ImageLeft():
+        case UploadStarted() | ImageUploaded() | ImageParked() | ImageDeleted() | ImageLeft() | ImageTakenOver():
             return (BatchKey(event.batch_id), ImageKey(event.batch_id, event.image))
         case ImageFailed() | ImageCancelled() | ImageForgotten():
             rows = (key for prompt in event.prompts for key in whole_prompt(event.batch_id, prompt))
@@ -211,6 +219,7 @@ _CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
     ImageKept: image_kept,
     UploadStarted: upload_started,
     ImageUploaded: image_uploaded,
+    ImageTakenOver: image_taken_over,
     ImageParked: image_parked,
     ImageFailed: images_ended,
     ImageCancelled: images_ended,

@@ -9,7 +9,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from comfyledger.core.events import ImageKept, ImageParked, ImageUploaded, StoreDropped, UploadStarted
+from comfyledger.core.events import (
+    ImageKept,
+    ImageParked,
+    ImageTakenOver,
+    ImageUploaded,
+    StoreDropped,
+    UploadStarted,
+)
 from comfyledger.core.evolve.forgetting import without_deletion
 from comfyledger.core.evolve.transitions import moved, waits
 from comfyledger.core.rows import ImageRow, Row, Slice, Upload, UploadState
@@ -34,6 +41,11 @@ def upload_started(state: Slice, event: UploadStarted) -> tuple[Row, ...]:
     """An image that waits for a store stays as it is otherwise."""
     image = state.the_image(event.batch_id, event.image)
     return (replace(image, uploads=_with(image.uploads, Upload(event.store, "uploading", event.attempt))),)
+
+
+def image_taken_over(state: Slice, event: ImageTakenOver) -> tuple[Row, ...]:
+    """An upload that the other box had begun is the same attempt here."""
+    return (replace(state.the_image(event.batch_id, event.image), box=event.box),)
 
 
 def image_uploaded(state: Slice, event: ImageUploaded) -> tuple[Row, ...]:

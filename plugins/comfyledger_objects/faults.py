@@ -22,6 +22,8 @@ _ADDRESS: Final = re.compile(r"\bhttps?://\S+")
 _BARE_REDIRECT: Final = "without LOCATION"
 _CREDENTIALS: Final = re.compile(r"169\.254\.|metadata\.google|oauth2|login\.microsoftonline|//sts\.|[Cc]redential")
 _CREDENTIAL_SERVICE: Final = re.compile(r" https?://(169\.254\.|metadata\.google|oauth2\.|login\.microsoft|sts\.)")
+_ODD: Final = re.compile(r"contained non UTF-8 characters|Invalid (last modified|content length)")
+"""Metadata of an object that another program wrote."""
 _INVALID_KEY: Final = re.compile(r"[Pp]ath \"([^\"]*)\"")
 
 _THROTTLED: Final = frozenset(
@@ -118,6 +120,17 @@ def is_clear_refusal(error: Exception) -> bool:
     said = said_by(error)
     is_passing = said.status in {408, 409, 429} or said.code in _THROTTLED | _CLOCK | _FULL
     return is_not_supported(error) or (400 <= said.status < 500 and not is_passing)
+
+
+def may_be_of_the_object(error: Exception) -> bool:
+    """Whether a question about one object may have failed for what this object is: the server refuses it (as one with
+    permissions, a key or a class of its own), or obstore cannot read its metadata. Whether that is so is not known yet.
+    """
+    status = said_by(error).status
+    if status in {404, 412}:  # gone or replaced
+        return False
+    is_refusal = is_clear_refusal(error) or status == 409  # an object in Azure's archive
+    return is_refusal or bool(_ODD.search(str(error).partition("\n\nDebug source:")[0]))
 
 
 def is_not_supported(error: Exception) -> bool:

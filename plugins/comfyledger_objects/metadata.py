@@ -7,6 +7,7 @@ ours, never if it says that they differ.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from comfyledger.plugin_api import Deposit, Held, ImageFault, Stored, medium_of,
 from comfyledger_objects.options import Options
 
 BYTES: Final = "application/octet-stream"
+_DIGEST_BYTES: Final = {"sha256": 32, "md5": 16}
 _MD5: Final = re.compile("[0-9a-f]{32}")
 
 
@@ -61,11 +63,22 @@ def md5_by_etag(found: Found) -> str:
     return etag if _MD5.fullmatch(etag) else ""
 
 
+def said_digest(found: Found, name: Literal["sha256", "md5"]) -> str:
+    """A digest from the metadata in lower-case hex, which other programs write in other ways; empty if it is none."""
+    said, count = found.said.get(name, "").strip(), _DIGEST_BYTES[name]
+    if re.fullmatch(f"[0-9a-fA-F]{{{2 * count}}}", said):
+        return said.lower()
+    try:
+        content = base64.b64decode(said, validate=True)
+    except ValueError:
+        return ""
+    return content.hex() if len(content) == count else ""
+
+
 def held(found: Found, public_id: str, extension: str) -> Held:
     """As it was looked at. An object that says nothing of itself is another program's: its etag is better than that."""
-    return msgspec.structs.replace(
-        listed(found, public_id, extension), md5=found.said.get("md5", "") or md5_by_etag(found)
-    )
+    md5 = said_digest(found, "md5") or md5_by_etag(found)
+    return msgspec.structs.replace(listed(found, public_id, extension), md5=md5)
 
 
 def listed(found: Found, public_id: str, extension: str) -> Held:
@@ -74,7 +87,7 @@ def listed(found: Found, public_id: str, extension: str) -> Held:
         public_id=public_id,
         extension=extension,
         size_bytes=found.size_bytes,
-        sha256=found.said.get("sha256", ""),
+        sha256=said_digest(found, "sha256"),
         image_id=found.said.get("image", ""),
         created_at_ms=found.modified_at_ms,
     )
@@ -87,7 +100,7 @@ def likeness(found: Found, size_bytes: int, sha256: str, md5: str) -> Likeness:
     """Whether an object has these bytes. `unknown`: only its bytes can tell."""
     if found.size_bytes != size_bytes:
         return "other"
-    said = found.said.get("sha256", "")
+    said = said_digest(found, "sha256")
     if said:
         return "ours" if said == sha256 else "other"
     return "ours" if md5 and md5_by_etag(found) == md5 else "unknown"
@@ -99,7 +112,7 @@ def replayed(deposit: Deposit, url: str) -> Stored:
 
 
 def collision(deposit: Deposit, found: Found) -> ImageFault:
-    said = found.said.get("sha256") or f"etag {found.etag}"
+    said = said_digest(found, "sha256") or f"etag {found.etag}"
     text = (
         f"{found.key} exists already and has other content ({found.size_bytes:,} bytes, {said}; ours has "
         f"{deposit.size_bytes:,} bytes, {deposit.sha256})."

@@ -48,7 +48,7 @@ from comfyledger.plugin_api import (
 from comfyledger_objects import probe
 from comfyledger_objects.addresses import key_of_url, recorded_url
 from comfyledger_objects.bucket import Bucket
-from comfyledger_objects.calls import Calls
+from comfyledger_objects.calls import Calls, Closed
 from comfyledger_objects.faults import is_not_supported, lane_fault_of
 from comfyledger_objects.keys import KEY_BYTES_MAX, is_fit, is_place, joined, key_of, name_of, number_in, unfit
 from comfyledger_objects.metadata import Found, held, listed
@@ -174,6 +174,8 @@ class ObjectStore:
                 return await self._deleted(found)
         except FileNotFoundError:
             return Deleted(found=False)
+        except Closed as closed:
+            return Foreign(closed.fault.text)
         except StoreTrouble as trouble:
             return trouble.fault
 

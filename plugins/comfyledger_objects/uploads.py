@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger_objects.bucket import PIECE_BYTES, Bucket
-from comfyledger_objects.calls import Calls
+from comfyledger_objects.calls import Calls, Closed
 from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, md5_by_etag, replayed
 from comfyledger_objects.options import Options
 
@@ -110,8 +110,11 @@ class Uploads:
             found = await self._calls.look(key)
         except FileNotFoundError:
             return None
-        if await self.is_ours(found, deposit.size_bytes, deposit.sha256, deposit.md5):
-            return replayed(deposit, url)
+        try:
+            if await self.is_ours(found, deposit.size_bytes, deposit.sha256, deposit.md5):
+                return replayed(deposit, url)
+        except Closed as closed:
+            return ImageFault("collision", closed.fault.text)
         return collision(deposit, found)
 
     async def is_ours(self, found: Found, size_bytes: int, sha256: str, md5: str) -> bool:

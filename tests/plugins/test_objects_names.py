@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ def options(**more: Any) -> Options:
 
 def deposit(extension: str = "png") -> Deposit:
     return Deposit("B1/1", "a/b_1", extension, Path("/nowhere"), SHA, MD5, 5, True)
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def found(size: int = 5, etag: str = "", **said: str) -> Found:
@@ -104,6 +109,23 @@ def test_no_document_is_sent_as_something_that_a_browser_runs(extension: str) ->
 )
 def test_an_etag_proves_that_bytes_are_ours_and_never_that_they_are_not(seen: Found, like: str) -> None:
     assert likeness(seen, 5, SHA, MD5) == like
+
+
+def test_digests_of_other_programs_are_read_in_whichever_form_they_have() -> None:
+    raw, raw_md5 = bytes.fromhex(SHA), bytes.fromhex(MD5)
+    for said, said_md5 in ((SHA.upper(), MD5.upper()), (b64(raw), b64(raw_md5)), (f" {SHA} ", f" {MD5} ")):
+        one = found(sha256=said, md5=said_md5)
+        assert likeness(one, 5, SHA, MD5) == "ours"
+        assert (held(one, "a", "png").sha256, held(one, "a", "png").md5) == (SHA, MD5)
+    assert likeness(found(sha256=b64(bytes(32))), 5, SHA, MD5) == "other"
+
+
+@pytest.mark.parametrize("said", ["", "none", "a" * 63, "g" * 64, "sha256:" + SHA, "Zo\u00eb", "YQ==", SHA[:32]])
+def test_a_digest_that_is_none_says_nothing(said: str) -> None:
+    one = found(sha256=said, md5=said[:31], etag=f'"{MD5}"')
+    assert likeness(found(sha256=said), 5, SHA, MD5) == "unknown"
+    assert likeness(one, 5, SHA, MD5) == "ours"
+    assert (held(one, "a", "png").sha256, held(one, "a", "png").md5) == ("", MD5)
 
 
 def test_an_object_is_told_as_the_server_describes_it() -> None:

@@ -58,6 +58,8 @@ class FailingProxy:
         self._faults: list[tuple[Wanted, Fault]] = []
         self.dropped = set[str]()
         """Headers, in lower case, that are not passed on: those that a server would ignore."""
+        self.odd: Wanted = lambda request: False
+        """The answers to which of the requests have metadata in UTF-8, as some programs send them."""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -103,6 +105,8 @@ class FailingProxy:
             kept = {key: value for key, value in answer.headers.items() if key.lower() not in HOP}
             if request.method == "HEAD":
                 kept["Content-Length"] = answer.headers.get("Content-Length", "0")
+            if self.odd(request):
+                kept |= {f"x-{server}-meta-who": "Zo\u00eb" for server in ("amz", "goog", "ms")}
             return web.Response(status=answer.status, body=content, headers=kept)
 
     def _fault_for(self, request: web.Request) -> Fault | None:

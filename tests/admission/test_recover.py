@@ -147,7 +147,8 @@ def md5(content: bytes) -> str:
 
 def row(name: str, content: bytes = b"ours") -> ImageRow:
     folder, _, file = name.rpartition("/")
-    sizes = {"md5": md5(content), "size_bytes": len(content), "extension": "png"}
+    sha256 = hashlib.sha256(content).hexdigest()
+    sizes = {"md5": md5(content), "sha256": sha256, "size_bytes": len(content), "extension": "png"}
     return ImageRow("b1", 1, 1, folder, file, 1, "areg", **sizes)  # type: ignore[arg-type]
 
 
@@ -186,6 +187,16 @@ async def test_a_list_without_digests_proves_nothing() -> None:
     shelf = Shelf(dict.fromkeys(("f/1", "f/2"), b"ours") | {"f/3": b"0urs"}, digests=False)
     found = await compare_with_store(shelf, {name: row(name) for name in ("f/1", "f/2", "f/3")})  # type: ignore[arg-type]
     assert found == {"f/1": "held", "f/2": "held", "f/3": "different"}
+
+
+async def test_a_sha256_is_compared_and_is_enough() -> None:
+    """Some stores keep no MD5."""
+    shelf = Shelf(dict.fromkeys(("f/1", "f/2", "f/3"), b"ours"), digests=True)
+    for name, sha256 in (("f/1", row("").sha256), ("f/2", "0" * 64), ("f/3", row("").sha256)):
+        shelf.held[name] = msgspec.structs.replace(shelf.held[name], md5="", sha256=sha256)
+    found = await compare_with_store(shelf, {name: row(name) for name in shelf.held})  # type: ignore[arg-type]
+    assert found == {"f/1": "held", "f/2": "different", "f/3": "held"}
+    assert shelf.asked == ["list f"]
 
 
 async def test_a_store_in_trouble_is_told_as_what_it_is() -> None:

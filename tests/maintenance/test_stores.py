@@ -123,7 +123,10 @@ async def test_an_image_under_another_extension_is_missing(place: Place, shelf: 
     assert await found(place, shelf) == {"store_missing": [f"folder:{name}"]}
 
 
-@pytest.mark.parametrize("changed", [{"size_bytes": 1}, {"md5": "0" * 32}, {"size_bytes": 1, "md5": ""}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"size_bytes": 1}, {"md5": "0" * 32}, {"size_bytes": 1, "md5": ""}, {"sha256": "0" * 64, "md5": ""}],
+)
 async def test_other_bytes_are_different(place: Place, shelf: Shelf, changed: dict[str, object]) -> None:
     name = max(shelf.held)
     change(shelf, name, **changed)
@@ -138,6 +141,20 @@ async def test_without_an_md5_only_the_size_is_compared_unless_it_is_asked_for(p
     assert await found(place, shelf) == {}
     assert await found(place, shelf, deep=True) == {"store_different": [f"folder:{name}"]}
     assert sorted(shelf.checked) == sorted(listed)
+
+
+async def test_a_sha256_in_the_list_is_compared_and_makes_a_check_needless(place: Place, shelf: Shelf) -> None:
+    sha256 = {row.public_id: row.sha256 for row in place.images()}
+    shelf.held = {name: msgspec.structs.replace(one, md5="", sha256=sha256[name]) for name, one in shelf.held.items()}
+    assert await found(place, shelf, deep=True) == {}
+    assert shelf.checked == []
+
+
+async def test_a_check_that_is_asked_for_compares_the_sha256_too(place: Place, shelf: Shelf) -> None:
+    listed = {name: msgspec.structs.replace(held, md5="") for name, held in shelf.held.items()}
+    name = min(listed)
+    shelf.held, shelf.behind = listed, listed | {name: msgspec.structs.replace(listed[name], sha256="0" * 64)}
+    assert await found(place, shelf, deep=True) == {"store_different": [f"folder:{name}"]}
 
 
 @pytest.mark.parametrize("known_by", ["md5", "image_id", "file"])

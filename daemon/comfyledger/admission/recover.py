@@ -138,7 +138,7 @@ async def compare_with_store(store: Store, wanted: Mapping[str, ImageRow]) -> di
 
     async def one(name: str, image: ImageRow) -> Found:
         held = listed.get((name, image.extension))
-        if held is None or not held.md5:
+        if held is None or not (held.md5 or held.sha256):
             async with places:
                 held = await store.check(name, image.extension)
         return _judged(image, held)
@@ -172,7 +172,8 @@ async def _listed(store: Store, files: Sequence[tuple[str, str]]) -> dict[tuple[
 def _judged(image: ImageRow, held: Held | None) -> Found:
     if held is None:
         return "missing"
-    return "held" if held.size_bytes == image.size_bytes and held.md5 in {"", image.md5} else "different"
+    is_same = held.md5 in {"", image.md5} and held.sha256 in {"", image.sha256}
+    return "held" if is_same and held.size_bytes == image.size_bytes else "different"
 
 
 # ---- carrying it out

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from comfyledger.core.keys import BatchKey
 from comfyledger.core.naming.slugs import fold
@@ -35,9 +35,9 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 _TABLES: Final = (
-    "CREATE TABLE wanted (public_id TEXT PRIMARY KEY, extension TEXT, size INTEGER, md5 TEXT, image_id TEXT,"
-    " file TEXT) WITHOUT ROWID",
-    "CREATE TABLE held (public_id TEXT, extension TEXT, size INTEGER, md5 TEXT, image_id TEXT, file TEXT,"
+    "CREATE TABLE wanted (public_id TEXT PRIMARY KEY, extension TEXT, size INTEGER, md5 TEXT, sha256 TEXT,"
+    " image_id TEXT, file TEXT) WITHOUT ROWID",
+    "CREATE TABLE held (public_id TEXT, extension TEXT, size INTEGER, md5 TEXT, sha256 TEXT, image_id TEXT, file TEXT,"
     " created_at INTEGER, PRIMARY KEY (public_id, extension)) WITHOUT ROWID",
     "CREATE TABLE misplaced (public_id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
@@ -48,8 +48,20 @@ _INDEXES: Final = (
 )
 
 
+class Wanted(NamedTuple):
+    """One file that the store has by the log."""
+
+    public_id: str
+    extension: str
+    size_bytes: int
+    md5: str
+    sha256: str
+    image_id: str
+    file: str
+
+
 class Comparison:
-    """One store against one ledger. `now_ms` is the wall clock; `deep` queries each file whose md5 is not in the list.
+    """One store against one ledger. `now_ms` is the wall clock; `deep` queries each file without digest in the list.
 
     The scratch file is created at `scratch`; the caller removes it.
     """
@@ -132,8 +144,9 @@ class Comparison:
 
     def _want(self, row: ImageRow, public_id: str) -> None:
         file = public_id.rpartition("/")[2]
-        values = (public_id, row.extension, row.size_bytes, row.md5, f"{row.batch_id}/{row.index}", file)
-        self._lists.execute("INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?)", values)
+        name = f"{row.batch_id}/{row.index}"
+        values = (public_id, row.extension, row.size_bytes, row.md5, row.sha256, name, file)
+        self._lists.execute("INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     async def _write_held(self) -> None:
         cursor, listed = "", 0
@@ -141,7 +154,7 @@ class Comparison:
             page = await self._answer(partial(self._store.page, "", cursor))
             self._lists.execute("BEGIN")
             rows = [_held_values(held) for held in page.held]
-            self._lists.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._lists.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._lists.execute("COMMIT")
             listed += len(rows)
             self._progress(f"list of {self._name}", listed, 0)
@@ -154,45 +167,50 @@ class Comparison:
     async def _compare(self) -> None:
         total = self._lists.execute("SELECT count(*) FROM wanted").fetchone()[0]
         sql = (
-            "SELECT w.public_id, w.extension, w.size, w.md5, w.image_id, w.file, h.size, h.md5"
+            "SELECT w.public_id, w.extension, w.size, w.md5, w.sha256, w.image_id, w.file, h.size, h.md5, h.sha256"
             " FROM wanted w LEFT JOIN held h USING (public_id, extension) ORDER BY w.public_id"
         )
-        for number, (*wanted, size, md5) in enumerate(self._lists.execute(sql), 1):
-            if size is None:
-                await self._add_missing(*wanted)
+        for number, row in enumerate(self._lists.execute(sql), 1):
+            wanted = Wanted(*row[:7])
+            if row[7] is None:
+                await self._add_missing(wanted)
             else:
-                await self._compare_bytes(wanted, size, md5)
+                await self._compare_bytes(wanted, Held(wanted.public_id, wanted.extension, *row[7:]))
             self._progress(f"images of {self._name}", number, total)
         self._add_foreign()
 
-    async def _compare_bytes(self, wanted: list[str | int], size: int, md5: str) -> None:
-        public_id, extension, right_size, right_md5, *_ = wanted
-        if size == right_size and not md5 and self._deep:
-            held = await self._answer(partial(self._store.check, str(public_id), str(extension)))
-            size, md5 = (held.size_bytes, held.md5) if held is not None else (size, md5)
-        if size != right_size:
-            how = f"it has {size} bytes instead of {right_size}"
-        elif md5 and md5 != right_md5:
-            how = f"its md5 is {md5} instead of {right_md5}"
+    async def _compare_bytes(self, wanted: Wanted, held: Held) -> None:
+        if held.size_bytes == wanted.size_bytes and not (held.md5 or held.sha256) and self._deep:
+            held = await self._check(wanted) or held
+        if held.size_bytes != wanted.size_bytes:
+            how = f"it has {held.size_bytes} bytes instead of {wanted.size_bytes}"
+        elif held.sha256 not in {"", wanted.sha256}:
+            how = f"its sha256 is {held.sha256} instead of {wanted.sha256}"
+        elif held.md5 not in {"", wanted.md5}:
+            how = f"its md5 is {held.md5} instead of {wanted.md5}"
         else:
             return
-        self._tally.add("store_different", self._place(str(public_id)), f"The file has other content: {how}.")
+        self._tally.add("store_different", self._place(wanted.public_id), f"The file has other content: {how}.")
 
-    async def _add_missing(self, public_id: str, extension: str, size: int, md5: str, image_id: str, file: str) -> None:
+    async def _check(self, wanted: Wanted) -> Held | None:
+        return await self._answer(partial(self._store.check, wanted.public_id, wanted.extension))
+
+    async def _add_missing(self, wanted: Wanted) -> None:
         if self._checks < CHECKS_MAX:
             self._checks += 1
-            held = await self._answer(partial(self._store.check, public_id, extension))
+            held = await self._check(wanted)
             if held is not None:
-                await self._compare_bytes([public_id, extension, size, md5], held.size_bytes, held.md5)
+                await self._compare_bytes(wanted, held)
                 return
-        found = self._lists.execute(_ELSEWHERE, (image_id, md5, file, size)).fetchone()
+        where = (wanted.image_id, wanted.md5, wanted.file, wanted.size_bytes)
+        found = self._lists.execute(_ELSEWHERE, where).fetchone()
         if found is not None:
             self._lists.execute("INSERT OR IGNORE INTO misplaced VALUES (?)", found[:1])
             sentence = f"It is at {found[0]}.{found[1]} instead."
-            self._tally.add("store_misplaced", self._place(public_id), sentence)
+            self._tally.add("store_misplaced", self._place(wanted.public_id), sentence)
         else:
             sentence = f"The log says that {self._name} has this image, but it does not."
-            self._tally.add("store_missing", self._place(public_id), sentence)
+            self._tally.add("store_missing", self._place(wanted.public_id), sentence)
 
     def _add_foreign(self) -> None:
         """Add files in our folders under names that were never given. Misplaced files are not added again."""
@@ -227,6 +245,6 @@ _ELSEWHERE: Final = """
     LIMIT 1"""
 
 
-def _held_values(held: Held) -> tuple[str, str, int, str, str, str, int]:
-    file = held.public_id.rpartition("/")[2]
-    return (held.public_id, held.extension, held.size_bytes, held.md5, held.image_id, file, held.created_at_ms)
+def _held_values(held: Held) -> tuple[str | int, ...]:
+    file, digests = held.public_id.rpartition("/")[2], (held.md5, held.sha256)
+    return (held.public_id, held.extension, held.size_bytes, *digests, held.image_id, file, held.created_at_ms)

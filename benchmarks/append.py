@@ -2,10 +2,13 @@
 when it is answered.
 
     python benchmarks/append.py --rounds 5
+    python benchmarks/append.py --rounds 5 --shared
 
 F is how often a second this disk makes 4 KiB durable. `append.N.sqlite` compares with SQLite alone, which gets the same
 rows in groups of the same size. One caller appends one small event at a time: a batch is held and resumed. Many callers
 submit batches of one image each, with everything that belongs to a batch.
+
+`--shared` compares a ledger whose log is shared in PostgreSQL with one in SQLite, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,24 +26,32 @@ import structlog
 
 import append_floor
 import peer_eventsourcing
+from append_shared import Shared
 from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch, SubmitBatch
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import EVERYTHING
 from comfyledger.engine import Engine
+from comfyledger.ledger import ports
 from comfyledger.ledger.sqlite.writer import Ledger
 from measured import in_turns, line, say, syncs_per_second
 from scale_ledger import request
 
 ALONE: Final = 1_500
 Commands = Sequence[Command[Any]]
+Opened = Callable[[Path], AbstractContextManager[ports.Ledger]]
+"""Opens a new ledger, whose file is at a path."""
 
 SUBMITS: Final = {16: 6_000, 256: 12_000}
 PEERS: Final = {16: 1_500, 256: 1_500}
 LABEL: Final = "bench"
 
 
-def engine_of(ledger: Ledger) -> Engine:
+def in_sqlite(path: Path) -> AbstractContextManager[ports.Ledger]:
+    return closing(Ledger.open(path))
+
+
+def engine_of(ledger: ports.Ledger) -> Engine:
     return Engine(
         ledger,
         policy=Policy(),
@@ -60,9 +72,14 @@ def _submits(count: int) -> list[SubmitBatch]:
     return [request(str(number), number % append_floor.SERIES, 1) for number in range(count)]
 
 
-async def _commands_per_second(path: Path, callers: int, commands: Commands, before: Commands) -> float:
-    ledger = Ledger.open(path)
-    engine = engine_of(ledger)
+async def _commands_per_second(
+    path: Path, callers: int, commands: Commands, before: Commands, opened: Opened = in_sqlite
+) -> float:
+    with opened(path) as ledger:
+        return await _rate(engine_of(ledger), callers, commands, before)
+
+
+async def _rate(engine: Engine, callers: int, commands: Commands, before: Commands) -> float:
     running = asyncio.create_task(engine.run(_nothing, _nothing))
     for command in (PauseLane(LABEL, EVERYTHING), *before):
         await engine.command(command)
@@ -77,19 +94,18 @@ async def _commands_per_second(path: Path, callers: int, commands: Commands, bef
     rate = len(commands) / (time.perf_counter() - start)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    ledger.close()
     return rate
 
 
-def ours(folder: Path, callers: int) -> float:
+def ours(folder: Path, callers: int, opened: Opened = in_sqlite) -> float:
     path = folder / f"{time.monotonic_ns()}.db"
     if callers == 1:
         held = request("held", 0, 1)
         turns: list[Command[Any]] = []
         for _ in range(ALONE // 2):
             turns += (HoldBatch(LABEL, held.batch_id), ReleaseBatch(LABEL, held.batch_id))
-        return asyncio.run(_commands_per_second(path, 1, turns, [held]))
-    return asyncio.run(_commands_per_second(path, callers, _submits(SUBMITS[callers]), []))
+        return asyncio.run(_commands_per_second(path, 1, turns, [held], opened))
+    return asyncio.run(_commands_per_second(path, callers, _submits(SUBMITS[callers]), [], opened))
 
 
 def floors(folder: Path, callers: int) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -101,10 +117,26 @@ def floors(folder: Path, callers: int) -> tuple[Callable[[], float], Callable[[]
     return lambda: append_floor.submits_per_second(folder, groups), lambda: append_floor.decided_per_second(submits)
 
 
+def compare_shared(folder: Path, rounds: int) -> None:
+    """The same commands on a ledger whose log is in PostgreSQL on the same disk."""
+    shared = Shared()
+    try:
+        for callers in (1, *SUBMITS):
+            rate, alone = in_turns(
+                rounds,
+                lambda c=callers: ours(folder, c, shared.opened),  # type: ignore[misc]
+                lambda c=callers: ours(folder, c),  # type: ignore[misc]
+            )
+            say(line(f"append.{callers}.shared", rate, alone, "events/s", peer=f"in SQLite: {alone:.0f}/s"))
+    finally:
+        shared.end()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--submits", type=int, help="of all callers together (default: several thousand)")
+    parser.add_argument("--shared", action="store_true", help="compare a shared ledger with one in SQLite")
     given = parser.parse_args()
     rounds = given.rounds
     if given.submits:
@@ -115,6 +147,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
         folder = Path(name)
+        if given.shared:
+            compare_shared(folder, rounds)
+            return
         for callers in (1, *SUBMITS):
             rate, syncs = in_turns(rounds, lambda c=callers: ours(folder, c), lambda: syncs_per_second(folder))  # type: ignore[misc]
             say(line(f"append.{callers}", rate, syncs, "events/s", floor=f"F: {syncs:.0f} durable 4 KiB a second"))

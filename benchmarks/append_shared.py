@@ -1,0 +1,39 @@
+"""The same commands on a ledger whose log is shared in PostgreSQL, for `append.py --shared`: one box, and a cluster of
+its own beside it, with its files on the same disk and as safe as in production."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from comfyledger.ledger.shared.ledger import SharedLedger
+from comfyledger.ledger.shared.log import SharedLog
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance import fleet
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from support.postgres import Cluster
+
+
+class Shared:
+    """A cluster, and ledgers in it. `end` removes everything."""
+
+    def __init__(self) -> None:
+        self._cluster = Cluster().begin()
+
+    def end(self) -> None:
+        self._cluster.end()
+
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[SharedLedger]:
+        """A new ledger in a database of its own, with its replica at `path`."""
+        address = self._cluster.database()
+        fleet.init(address, path, lambda *_: None)
+        with (
+            closing(Ledger.open(path, replica=True)) as replica,
+            closing(SharedLedger.open(replica, SharedLog(address))) as ledger,
+        ):
+            yield ledger

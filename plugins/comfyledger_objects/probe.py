@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +27,8 @@ from comfyledger_objects.uploads import TAKEN
 REMEMBERED_S: Final = 604_800.0
 REFUSAL_REMEMBERED_S: Final = 600.0
 """The server may be another one soon."""
+LEFT_S: Final = 3_600.0
+"""Objects of this age are of a try that has ended. It leaves room for clocks that differ."""
 CAVEAT: Final = (
     "Promise 8 does not hold for this store: before each upload it looks whether the name is free, and a file that "
     "another program stores at that moment is overwritten."
@@ -49,12 +52,13 @@ class Verdict:
         return 0 <= age_s < (REMEMBERED_S if self.keeps else REFUSAL_REMEMBERED_S)
 
 
-async def tried(bucket: Bucket, calls: Calls, prefix: str, token: str, now_s: float) -> Verdict:
-    """Try it. `token`: a word that no other probe has. Raises StoreTrouble if the server did not answer clearly.
+async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verdict:
+    """Try it. Raises StoreTrouble if the server did not answer clearly.
 
     What cannot be deleted, stays: an account that may not delete can be used all the same.
     """
-    one, parts = (joined(prefix, f"{PROBE_FOLDER}/{token}-{number}") for number in (1, 2))
+    folder, token = joined(prefix, PROBE_FOLDER), secrets.token_hex(8)
+    one, parts = f"{folder}/{token}-1", f"{folder}/{token}-2"
     try:
         keeps = await _keeps(lambda: bucket.create(one, b"1", {}), is_not_supported, calls)
         in_parts = keeps and await _keeps(
@@ -65,6 +69,16 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, token: str, now_s: fl
         for key in (one, parts):
             with suppress(Exception):
                 await bucket.delete(key)
+        await _sweep(bucket, calls, folder, now_s)
+
+
+async def _sweep(bucket: Bucket, calls: Calls, folder: str, now_s: float) -> None:
+    """Delete what is left of earlier tries that were killed. Of a try that runs elsewhere now, nothing is touched."""
+    with suppress(Exception):
+        async for part in calls.listed(folder):
+            for found in part:
+                if found.modified_at_ms < (now_s - LEFT_S) * 1_000:
+                    await bucket.delete(found.key)
 
 
 async def _keeps(write: Callable[[], Awaitable[None]], is_refusal: Callable[[Exception], bool], calls: Calls) -> bool:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -53,6 +52,7 @@ from comfyledger_objects.faults import is_not_supported, lane_fault_of
 from comfyledger_objects.keys import KEY_BYTES_MAX, is_fit, is_place, joined, key_of, name_of, number_in, unfit
 from comfyledger_objects.metadata import Found, held, listed
 from comfyledger_objects.options import Kind, Options, options_from
+from comfyledger_objects.probe import Verdict
 from comfyledger_objects.uploads import TAKEN, Uploads
 
 PAGE_FILES: Final = 500
@@ -80,6 +80,8 @@ class ObjectStore:
         self._calls = Calls(options, bucket)
         self._uploads = Uploads(options, bucket, self._calls)
         self._known = probe.Known(state_dir, options.identity)
+        self._verdict: Verdict | None = None
+        self._trying = asyncio.Lock()
 
     @classmethod
     def open(cls, kind: Kind, name: str, options: Mapping[str, Any], state_dir: Path) -> ObjectStore:
@@ -106,21 +108,27 @@ class ObjectStore:
         return CALLS * (self._options.connect_timeout_s + self._options.request_timeout_s)
 
     async def prepare(self) -> None:
-        """Look whether the bucket can be listed, and try once a week whether the server refuses to overwrite.
+        """Look whether the bucket can be listed, and try whether the server refuses to overwrite if that is not known.
 
-        If the server cannot be reached, what is known of it is enough.
+        If the server cannot be reached, what is known of it is enough. That it kept what it had a week ago or longer
+        is tried again before the next upload, so that whoever only reads the bucket writes nothing there.
         """
         known = self._known.verdict
-        is_fresh = self._options.asks_first or (known is not None and known.is_fresh(self._now()))
-        await self._ask(is_enough=is_fresh and known is not None)
-        if not self._options.asks_first and not is_fresh:
-            token = secrets.token_hex(8)
-            known = await probe.tried(self._bucket, self._calls, self._options.prefix, token, self._now())
+        keeps = known is not None and known.keeps
+        is_enough = keeps or self._options.asks_first or (known is not None and known.is_fresh(self._now()))
+        await self._ask(is_enough=is_enough and known is not None)
+        await self._accept(known, is_enough=is_enough)
+
+    async def _accept(self, known: Verdict | None, *, is_enough: bool) -> None:
+        """Use what is known, or try it and use that. Raises StoreTrouble if the server overwrites."""
+        if self._options.asks_first:
+            return
+        if known is None or not is_enough:
+            known = await probe.tried(self._bucket, self._calls, self._options.prefix, self._now())
             self._known.remember(known)
-        if known is not None and not self._options.asks_first:
-            if not known.keeps:
-                raise StoreTrouble(LaneFault("configuration", probe.refusal(self._name)))
-            self._uploads.in_parts = known.keeps_in_parts
+        if not known.keeps:
+            raise StoreTrouble(LaneFault("configuration", probe.refusal(self._name)))
+        self._verdict, self._uploads.in_parts = known, known.keeps_in_parts
 
     async def _ask(self, *, is_enough: bool = False) -> None:
         """One list of one object. Raises StoreTrouble; if enough is known, only for what waiting does not mend."""
@@ -140,7 +148,17 @@ class ObjectStore:
             return ImageFault("refused", f"The key {key!r} is longer than {KEY_BYTES_MAX:,} bytes.")
         if not is_fit(key):
             return ImageFault("refused", unfit(key))
+        try:
+            await self._try_again()
+        except StoreTrouble as trouble:
+            return trouble.fault
         return await self._uploads.put(deposit, key, recorded_url(self._options, key))
+
+    async def _try_again(self) -> None:
+        """Try a week after the last time whether the server refuses to overwrite. Raises StoreTrouble."""
+        async with self._trying:
+            if self._verdict is None or not self._verdict.is_fresh(self._now()):
+                await self._accept(self._verdict, is_enough=False)
 
     async def highest_number(self, series: Series) -> int:
         """Of all objects in the folder as it is spelled in the series."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 
 from comfyledger.plugin_api import Deleted, Deposit, Foreign, Held, ImageFault, LaneFault, Stored, StoreTrouble
 from comfyledger.testing.place import FOLDER, NAME, SERIES, STEM, deposit, held, picture
-from comfyledger_objects import probe, uploads
+from comfyledger_objects import uploads
+from comfyledger_objects.bucket import Bucket
+from comfyledger_objects.options import options_from
 from comfyledger_objects.store import ObjectStore
 from support.object_places import Fault, S3Place, moto_s3, refusal, s3_place
 
@@ -66,11 +69,67 @@ async def test_a_start_tries_overwriting_once_and_leaves_nothing(place: S3Place)
     assert [method for method, _ in place.proxy.requests] == ["GET"]
 
 
-async def test_what_is_known_is_tried_again_after_a_week(place: S3Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ready(place)
-    monkeypatch.setattr(probe, "REMEMBERED_S", 0.0)
-    await place.store().prepare()
-    assert any(".comfyledger-probe" in path for _, path in place.proxy.requests)
+class Days:
+    """A clock that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now_s = time.time()
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def with_clock(place: S3Place, clock: Days, state: str = "state") -> ObjectStore:
+    options = options_from("objects", "s3", place.options(), {})
+    place.stores.append(ObjectStore("objects", options, Bucket(options), place.folder / state, clock))
+    return place.stores[-1]
+
+
+def probes(place: S3Place) -> list[str]:
+    """The methods of requests about objects that are written to try something."""
+    return [method for method, path in place.proxy.requests if "/.comfyledger-probe" in path]
+
+
+async def test_what_is_known_is_tried_again_a_week_later_before_an_upload(place: S3Place, tmp_path: Path) -> None:
+    clock = Days()
+    store = with_clock(place, clock)
+    await store.prepare()
+    place.proxy.requests.clear()
+    for number, (days, tries) in enumerate([(6, 0), (8, 1), (8, 1), (14, 1), (16, 2)], 1):
+        clock.now_s = time.time() + days * 86_400
+        assert isinstance(await store.put(deposit(tmp_path, picture(number), f"{FOLDER}/{STEM}{number}")), Stored)
+        assert probes(place).count("PUT") == 4 * tries
+    assert len(place.keys()) == 5
+    place.proxy.dropped = {"if-none-match"}
+    clock.now_s += 8 * 86_400
+    outcome = await store.put(deposit(tmp_path, picture(6), f"{FOLDER}/{STEM}6"))
+    assert isinstance(outcome, LaneFault)
+    assert "unsafe_overwrite_check" in outcome.text
+    assert len(place.keys()) == 5
+
+
+async def test_who_only_reads_a_bucket_that_was_tried_writes_nothing_there(place: S3Place) -> None:
+    """As `audit` and `recover` do, whenever that was."""
+    clock = Days()
+    await with_clock(place, clock).prepare()
+    place.proxy.requests.clear()
+    clock.now_s += 100 * 86_400
+    store = with_clock(place, clock)
+    await store.prepare()
+    assert await store.check(NAME, "png") is None
+    assert (await store.page("")).held == ()
+    assert {method for method, _ in place.proxy.requests} == {"GET", "HEAD"}
+
+
+async def test_what_a_killed_try_left_is_deleted_by_a_later_one_and_nothing_else(place: S3Place) -> None:
+    await place.put_foreign("somebody/1", "png", b"x")
+    await place.put_foreign(".comfyledger-probe/killed-1", "x", b"1")
+    clock = Days()
+    await with_clock(place, clock).prepare()
+    assert sorted(place.keys()) == [".comfyledger-probe/killed-1.x", "somebody/1.png"], "it may be in use elsewhere"
+    clock.now_s += 2 * 3_600
+    await with_clock(place, clock, "another box").prepare()
+    assert place.keys() == ["somebody/1.png"]
 
 
 async def test_a_server_that_ignores_the_condition_is_refused_and_named(place: S3Place) -> None:

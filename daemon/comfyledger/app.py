@@ -55,6 +55,7 @@ from comfyledger.startup.all_backends import AllBackends
 from comfyledger.startup.backends import Backends
 from comfyledger.startup.build_comfyui import Builder, first_answers
 from comfyledger.startup.build_workers import Background, build_background
+from comfyledger.startup.fleet import membership
 from comfyledger.startup.greeting import ComfyUISeen, greeting
 from comfyledger.startup.open_state import State, in_state_folder, open_state
 from comfyledger.startup.reload import Reload, secrets_of, wanted_of
@@ -65,6 +66,8 @@ from comfyledger.workers.batch_log import BatchLog
 from comfyledger.workers.comfyui.fetch import SLOW_TIMES
 from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.fleet.about import About
+from comfyledger.workers.fleet.membership import Membership
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.process import signal_handlers
@@ -213,6 +216,7 @@ class Daemon(msgspec.Struct, frozen=True):
     reload: Reload
     background: Background
     preparer: StorePreparer
+    membership: Membership | None = None
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled, or has nothing more to do."""
@@ -228,6 +232,7 @@ class Daemon(msgspec.Struct, frozen=True):
             self.context.thumbnails.sweep(),
             self.backends.run(),
             self.added.run(),
+            *([self.membership.run()] if self.membership is not None else []),
         ]
 
 
@@ -290,7 +295,13 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     )
     await background.sweep_and_check()
     await engine.load()
-    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer)
+    fleet = membership(settings, os.environ, engine, lambda: _about(context)) if settings.box_name else None
+    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, fleet)
+
+
+def _about(context: Context) -> str:
+    """What the other boxes of the fleet are told."""
+    return About(context.version, context.backends(context.view.open_work())).encoded()
 
 
 async def _webhooks(
@@ -309,7 +320,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
     limits = settings.limits
     return Engine(
         ledger,
-        policy=Policy(limits.render_attempts_max, limits.poison_strikes_max),
+        policy=Policy(limits.render_attempts_max, limits.poison_strikes_max, settings.box_name),
         limits=Limits(
             queue_depths={},
             fetches_max=limits.fetches_max * SLOW_TIMES,

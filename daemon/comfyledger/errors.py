@@ -113,6 +113,7 @@ CODES: Final[dict[str, str]] = {
     "config_invalid": "The configuration cannot be used.",
     "plugin_broken": "A plugin cannot be used.",
     "ledger_locked": "Another program holds a lock of the ledger, so nothing can be written.",
+    "fenced": "The box was taken for dead by its fleet, and joins it again; nothing was changed.",
     "log_unreachable": "The log that this box shares with others cannot be reached, so nothing can be written.",
     "ledger_unusable": "The ledger cannot be used.",
     "internal": "The daemon has an internal fault; its log has the details.",

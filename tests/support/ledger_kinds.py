@@ -117,7 +117,7 @@ class Sqlite:
 @contextmanager
 def slow_machine() -> Iterator[None]:
     """A turn of the shared log may take as long as a busy machine needs for it."""
-    session = connection._SESSION
+    session = connection.SESSION
     options = session["options"].replace(f"timeout={connection.HOLD_S}s", f"timeout={DEADLINE_S:.0f}s")
     with patch.dict(session, {"options": options}), patch.object(shared_log, "TURN_S", DEADLINE_S):
         yield

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 543e46628fd61993b00263409184a4ae2bfadafdcfe8a38fdc27a2e432681daf
+// Made by generate.py from the JSON Schema of the wire, sha256 90d25202fb7d5ed6f5806a01cc9d7506414b9b61f92379c33efdc3ac133fc051
 
 /**
  * What a client sends.
@@ -241,6 +241,7 @@ export type ServerFrame =
  * - `config_invalid`: The configuration cannot be used.
  * - `plugin_broken`: A plugin cannot be used.
  * - `ledger_locked`: Another program holds a lock of the ledger, so nothing can be written.
+ * - `fenced`: The box was taken for dead by its fleet, and joins it again; nothing was changed.
  * - `log_unreachable`: The log that this box shares with others cannot be reached, so nothing can be written.
  * - `ledger_unusable`: The ledger cannot be used.
  * - `internal`: The daemon has an internal fault; its log has the details.
@@ -338,6 +339,7 @@ export type ErrorCode =
   | "config_invalid"
   | "plugin_broken"
   | "ledger_locked"
+  | "fenced"
   | "log_unreachable"
   | "ledger_unusable"
   | "internal";

@@ -64,6 +64,7 @@ SECTIONS: Final = {
         "config": "Check the configuration, print it, or print an example.",
         "token": "Make, list, replace and revoke the tokens of apps.",
         "doctor": "Check configuration, disks, clock, ComfyUI, stores, plugins and daemon.",
+        "fleet": "Share one log with other boxes, and see who takes part.",
         "systemd": "Print, install or remove systemd units that run the daemon as a service.",
         "workflow": "Check workflows, print their API format, or add one to the configuration.",
         "characters": "List the characters that have defaults, and what ComfyUI lacks for them.",

@@ -76,6 +76,7 @@ class Engine:
         self._policy = policy
         self._wall_ms, self._steady_ms = wall_ms, steady_ms
         self._state = State(ledger, limits, open_images_max, steady_ms)
+        self._state.is_member = not policy.box
         self._inbox = Inbox()
         self._first_use = FirstUse(first_use_wait_s, wall_ms, self._decide_again, self._spawn)
         self._observers: list[Observer] = []
@@ -125,6 +126,12 @@ class Engine:
     def catch_up(self) -> None:
         """Others may have appended to the log that this ledger shares with them."""
         self._behind = True
+        self._inbox.wake.set()
+
+    def joined(self, term: int) -> None:
+        """This box takes part in its fleet, in this term."""
+        self._policy = msgspec.structs.replace(self._policy, term=term)
+        self._state.is_member = True
         self._inbox.wake.set()
 
     def probe_soon(self, lane: str) -> None:
@@ -181,15 +188,26 @@ class Engine:
                 if self._failure is not None:
                     raise self._failure
                 await self._gather()
-                group = self._inbox.take_group(reports_alone=self._state.storage_full)
+                group = self._next_group()
                 if group or self._looking or self._behind:
                     await self._commit(group)
         finally:
             await self.stop()
 
+    def _next_group(self) -> list[Waiting]:
+        """A box that does not take part in its fleet yet joins it, and everything else waits."""
+        if self._inbox.joining or not self._state.is_member:
+            return self._inbox.take_joining()
+        return self._inbox.take_group(reports_alone=self._state.storage_full)
+
+    @property
+    def _has_work(self) -> bool:
+        waits = bool(self._inbox) and self._state.is_member
+        return waits or bool(self._inbox.joining) or self._looking or self._behind
+
     async def _wait_for_work(self, taken_ms: int) -> None:
         """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
-        if not (self._inbox or self._looking or self._behind):
+        if not self._has_work:
             wake_at = self._state.owed.wake_at_ms(taken_ms)
             delay = None if wake_at is None else max(0.0, (wake_at - self._steady_ms()) / 1000)
             try:
@@ -325,6 +343,7 @@ class Engine:
             stuck = waiting.message
             self._state.owed.stuck(stuck.lane, stuck.code, now, stuck.retry_after_s)
         if isinstance(outcome.error, Refused):
+            self._state.is_member = self._state.is_member and outcome.error.code != "fenced"
             waiting.fail(outcome.error)
         elif outcome.error is not None:
             log.error("engine.message_failed", message=type(waiting.message).__name__, exc_info=outcome.error)
@@ -383,7 +402,7 @@ class Engine:
         `run` does it at its end. It is for an engine that has loaded and never runs, and does nothing the second time.
         """
         self._state.stopped = True
-        for waiting in (*self._inbox.reports, *self._inbox.commands):
+        for waiting in (*self._inbox.joining, *self._inbox.reports, *self._inbox.commands):
             waiting.fail(_stopping())
         self._first_use.refuse_all(_stopping())
         for task in list(self._tasks):
@@ -410,6 +429,8 @@ class Engine:
     # ---- effects
 
     def _start_effects(self, now: int) -> None:
+        if not self._state.is_member:
+            return
         for effect in self._state.owed.take(now):
             self._spawn(self._do(effect))
 

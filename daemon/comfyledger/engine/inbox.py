@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.commands import JoinBox
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import Report
 from comfyledger.errors import Refused
@@ -41,9 +42,13 @@ class Waiting:
 
 
 class Inbox:
-    """Two queues, of reports and of commands, and the event that wakes the engine. It sets no limit on either queue."""
+    """Two queues, of reports and of commands, and the event that wakes the engine. It sets no limit on either queue.
+
+    `joining`: with what a box joins its fleet, for which everything else waits.
+    """
 
     def __init__(self) -> None:
+        self.joining: deque[Waiting] = deque()
         self.reports: deque[Waiting] = deque()
         self.commands: deque[Waiting] = deque()
         self.wake = asyncio.Event()
@@ -54,9 +59,18 @@ class Inbox:
     def add(self, message: Message) -> Waiting:
         """Put a message behind all others of its sort, and wake the engine."""
         waiting = Waiting(message)
-        (self.reports if isinstance(message, Report) else self.commands).append(waiting)
+        if isinstance(message, JoinBox):
+            self.joining.append(waiting)
+        else:
+            (self.reports if isinstance(message, Report) else self.commands).append(waiting)
         self.wake.set()
         return waiting
+
+    def take_joining(self) -> list[Waiting]:
+        """Remove and return with what the box joins."""
+        taken = list(self.joining)
+        self.joining.clear()
+        return taken
 
     def take_group(self, *, reports_alone: bool) -> list[Waiting]:
         """Remove and return the next group. `reports_alone`: no command joins a group that has reports."""
@@ -66,6 +80,9 @@ class Inbox:
 
     def put_back(self, group: Sequence[Waiting]) -> None:
         """Return the messages of a group to the front of their queues, in the order that they had."""
+        if group and isinstance(group[0].message, JoinBox):
+            self.joining.extendleft(reversed(group))
+            return
         reports = [waiting for waiting in group if isinstance(waiting.message, Report)]
         self.reports.extendleft(reversed(reports))
         self.commands.extendleft(reversed(group[len(reports) :]))

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.rows import Row
 from comfyledger.core.scheduling.capacity import Limits, OpenImages
 from comfyledger.core.scheduling.pending_work import PendingWork
@@ -113,14 +114,19 @@ class State:
 
     def __init__(self, ledger: Ledger, limits: Limits, open_images_max: int, steady_ms: Callable[[], int]) -> None:
         self.ledger_id, self.epoch, self.secret = ledger.ledger_id, ledger.epoch, ledger.secret
+        self.is_shared = ledger.is_shared
         self.position = ledger.head.position
         self.tail: deque[Line] = deque(maxlen=TAIL_LINES)
         self.owed = PendingWork(limits)
         self.open_images = OpenImages(open_images_max)
         self.lock = Lock(ledger.lock_holder)
         self.storage_full = False
+        self.boxes: dict[str, BoxRow] = {}
+        """The boxes of the fleet, by name."""
         self.brake: Shortage | None = None
         self.stopped = False
+        self.is_member = True
+        """Whether this box takes part in its fleet; true without one. Until then it does nothing."""
         self.news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.jobs: deque[int] = deque()
         """Since when each call of the writer's thread waits or runs, oldest first."""
@@ -128,6 +134,8 @@ class State:
 
     def apply(self, rows: Collection[Row], now_ms: int) -> None:
         """Take in rows as they are after a commit."""
+        if self.is_shared:
+            self.boxes |= {row.name: row for row in rows if isinstance(row, BoxRow)}
         self.owed.apply(rows, now_ms)
         self.open_images.apply(rows)
 

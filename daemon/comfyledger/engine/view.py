@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.moves import Attempt
@@ -158,6 +159,15 @@ class EngineView:
     def lock_code(self) -> str:
         """`ledger_locked` or `log_unreachable`."""
         return self._state.lock.code
+
+    def boxes(self) -> list[BoxRow]:
+        """The boxes of the fleet, those that have left among them, by name."""
+        return [row for _, row in sorted(self._state.boxes.items())]
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this box takes part in its fleet; true without one. One that was taken for dead must join again."""
+        return self._state.is_member
 
     @property
     def is_running(self) -> bool:

@@ -8,10 +8,12 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.commands import AddInput, OpenSeries, RetryBatch, SubmitBatch
+from comfyledger.core.boxes import BoxRow
+from comfyledger.core.commands import AddInput, JoinBox, OpenSeries, RetryBatch, SubmitBatch
 from comfyledger.core.decide.decide import Message, decide, needs
 from comfyledger.core.decide.recorder import Decision, Policy
 from comfyledger.core.events import BatchReopened
+from comfyledger.core.keys import BoxKey
 from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.rows import Row, Slice
 from comfyledger.core.values import Blob
@@ -76,11 +78,11 @@ def _anew(terms: Terms) -> Terms:
 
 def _decide_together(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
     with ledger.group() as lines:
-        group = Together(ledger)
+        fence, group = _fence(ledger, terms), Together(ledger)
         submits = [message for message in messages if isinstance(message, SubmitBatch)]
         if len(submits) >= _EXPECTED_MIN:
             group.expect(submits)
-        outcomes = [_take(ledger, group, message, terms) for message in messages]
+        outcomes = [_kept_out(message, fence) or _take(ledger, group, message, terms) for message in messages]
         group.flush()
     return outcomes, lines
 
@@ -105,8 +107,24 @@ def _take(ledger: Ledger, group: Together, message: Message, terms: Terms) -> Ou
 
 def _decide_apart(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
     with ledger.group() as lines:
-        outcomes = [_decide_one(ledger, message, terms) for message in messages]
+        fence = _fence(ledger, terms)
+        outcomes = [_kept_out(message, fence) or _decide_one(ledger, message, terms) for message in messages]
     return outcomes, lines
+
+
+def _fence(ledger: Ledger, terms: Terms) -> Refused | None:
+    """Why nothing that this box says counts: the fleet took it for dead, or it has joined anew since."""
+    policy = terms.policy
+    if not policy.box:
+        return None
+    row = ledger.load_one(BoxKey(policy.box))
+    is_fenced = policy.is_fenced(row if isinstance(row, BoxRow) else None)
+    return Refused("fenced", retry_after_s=1.0) if is_fenced else None
+
+
+def _kept_out(message: Message, fence: Refused | None) -> Outcome | None:
+    """A box that joins anew is let in."""
+    return None if fence is None or isinstance(message, JoinBox) else Outcome(error=fence)
 
 
 def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:

@@ -56,6 +56,36 @@ def noted(recorded: tuple[Recorded, ...], state: Slice) -> list[Noted]:
     return [(entry.event, state.batch(getattr(entry.event, "batch_id", "")), entry.at_ms) for entry in recorded]
 
 
+class BoxSeen(msgspec.Struct, frozen=True):
+    """What a box of a fleet said last. `beat` grows each time; `age_s`: how long ago that was, by the database's clock.
+
+    `url`: where other boxes reach its daemon. `about`: JSON. `position`: where its replica ended.
+    """
+
+    name: str
+    url: str
+    about: str
+    position: int
+    beat: int
+    age_s: float
+
+
+class Boxes(Protocol):
+    """What boxes tell each other beside the log. Each call raises LogUnreachable if the database is away."""
+
+    async def beat(self, name: str, url: str, about: str, position: int) -> None:
+        """Say that a box lives, and what the others may know of it."""
+        ...
+
+    async def seen(self) -> list[BoxSeen]:
+        """All boxes that ever said something, by name."""
+        ...
+
+    async def news(self, within_s: float) -> bool:
+        """Whether the log has grown. Waits for it at most so long."""
+        ...
+
+
 class Taken(msgspec.Struct, frozen=True):
     """Lines that others appended to a shared log, and the rows that they changed, as they are now. `more`: there may be
     further ones."""

@@ -7,12 +7,21 @@ after it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+from msgspec.structs import replace
+
+from comfyledger.core.boxes import BoxRow
+from comfyledger.core.commands import LeaveBox
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.keys import BoxKey
+from comfyledger.core.results import BoxKnown
 from comfyledger.errors import Refused
+from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.shared import schema
 from comfyledger.ledger.shared.connection import Connection, connected, meaning
@@ -121,3 +130,109 @@ def join(address: str, path: Path, progress: Progress) -> Head:
             while shared.catch_up().more:
                 progress("log", own.head.position, upto)
             return own.head
+
+
+def leave(address: str, path: Path, name: str, label: str, now_ms: int) -> BoxKnown:
+    """Have a box take part no more. Its replica stays. `label`: who says so.
+
+    Raises Refused(unknown_box), LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
+    """
+    with (
+        closing(SharedLog(address)) as log,
+        closing(Ledger.open(path, replica=True)) as own,
+        closing(SharedLedger.open(own, log)) as shared,
+    ):
+        while shared.catch_up().more:
+            pass
+        row = shared.load_one(BoxKey(name))
+        term = row.term if isinstance(row, BoxRow) else 0
+        (outcome,), _ = decide_group(shared, [LeaveBox(label, name, term, "person")], Terms(now_ms, Policy(), None))
+    if outcome.error is not None:
+        raise outcome.error
+    assert isinstance(outcome.answer, BoxKnown)  # noqa: S101 (what the command is answered with)
+    return outcome.answer
+
+
+def put_aside(path: Path) -> Path:
+    """Move a replica aside, for one that is made anew. Returns its new path.
+
+    Raises Refused if there is none, LedgerUnusable, OSError, sqlite3.Error.
+    """
+    if not path.is_file() or not _is_replica(path):
+        hint = "`comfyledger fleet join` without --anew makes one where there is none."
+        raise Refused("invalid_field", f"There is no replica {path}.", hint=hint)
+    with closing(hold(path, create=False)):
+        aside = next(
+            each for n in range(1, 1_000) if not (each := path.with_name(f"{path.name}.replaced-{n}")).exists()
+        )
+        for end in ("-wal", "-shm"):
+            beside = path.with_name(path.name + end)
+            if beside.exists():
+                beside.rename(aside.with_name(aside.name + end))
+        path.rename(aside)
+    return aside
+
+
+# ---- looking at it
+
+
+class BoxStanding(msgspec.Struct, frozen=True):
+    """How a box is. `behind`: events of the log that its replica had not taken in when it was heard last. `age_s`: how
+    long ago that was. `reason`: why it takes part no more.
+    """
+
+    name: str
+    url: str
+    age_s: float
+    behind: int
+    term: int = 0
+    present: bool = False
+    reason: str = ""
+    given_up: bool = False
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A fleet: where its log ends, and its boxes by name."""
+
+    ledger_id: str
+    epoch: str
+    position: int
+    boxes: list[BoxStanding]
+
+
+_SEEN: Final = "SELECT name, url, extract(epoch FROM now() - seen), position FROM boxes ORDER BY name"
+_OF_BOXES: Final = "SELECT kind, data FROM events WHERE stream LIKE 'box/%' ORDER BY position"
+
+
+def standing(address: str) -> Standing:
+    """How a fleet is, from the database alone. Raises LogUnreachable, LedgerUnusable."""
+    with closing(connected(address, STANDING_S)) as there, meaning():
+        identity = schema.read_identity(there)
+        row = there.execute("SELECT position FROM head").fetchone()
+        position = row[0] if row else 0
+        heard = {name: (url, float(age), at) for name, url, age, at in there.execute(_SEEN).fetchall()}
+        boxes: dict[str, BoxStanding] = {}
+        for kind, data in there.execute(_OF_BOXES).fetchall():
+            one = _after(boxes, msgspec.json.decode(data), kind)
+            boxes[one.name] = one
+    found = [_heard(one, heard, position) for _, one in sorted(boxes.items())]
+    return Standing(identity.ledger_id, identity.epoch, position, found)
+
+
+STANDING_S: Final = 10.0
+
+
+def _after(boxes: Mapping[str, BoxStanding], event: dict[str, Any], kind: str) -> BoxStanding:
+    one = boxes.get(event["box"]) or BoxStanding(event["box"], "", 0.0, 0)
+    match kind:
+        case "box_joined":
+            return replace(one, present=True, term=event["term"], reason="", given_up=False)
+        case "box_left":
+            return replace(one, present=False, reason=event["reason"])
+        case _:
+            return replace(one, given_up=True)
+
+
+def _heard(one: BoxStanding, heard: Mapping[str, tuple[str, float, int]], position: int) -> BoxStanding:
+    url, age_s, at = heard.get(one.name, ("", 0.0, 0))
+    return replace(one, url=url, age_s=round(age_s, 1), behind=position - at)

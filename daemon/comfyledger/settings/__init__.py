@@ -14,6 +14,7 @@ from comfyledger.settings.secret_sources import is_source as is_source
 from comfyledger.settings.secret_sources import read_secret as read_secret
 from comfyledger.settings.sections import FILE_URL_S_MAX as FILE_URL_S_MAX
 from comfyledger.settings.sections import Backends as Backends
+from comfyledger.settings.sections import Box as Box
 from comfyledger.settings.sections import Character as Character
 from comfyledger.settings.sections import CharacterDefaults as CharacterDefaults
 from comfyledger.settings.sections import ComfyUI as ComfyUI

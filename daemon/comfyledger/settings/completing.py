@@ -41,7 +41,11 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
         state_dir=str(state),
         characters_dir=_path(settings.characters_dir, base),
         door=replace(settings.door, unix_path=_path(settings.door.unix_path, base)),
-        ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
+        ledger=replace(
+            settings.ledger,
+            path=_path(settings.ledger.path, base),
+            shared=_shared(settings.ledger.shared, base),
+        ),
         spool=replace(settings.spool, path=_path(settings.spool.path, base)),
         inputs=replace(settings.inputs, path=_path(settings.inputs.path, base)),
         comfyui={
@@ -67,6 +71,27 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
     )
     _check(settings, mistakes)
     return settings
+
+
+def _shared(address: str, base: Path) -> str:
+    """The address of a shared log, or its place with an absolute path."""
+    kind, _, rest = address.partition(":")
+    return f"file:{_absolute(rest, base)}" if kind == "file" and rest else address
+
+
+def _fleet(settings: Settings) -> Iterator[Mistake]:
+    """What a box of a fleet lacks."""
+    address = settings.ledger.shared
+    if not address:
+        return
+    if not is_source(address) and not address.startswith(("postgresql://", "postgres://")):
+        hint = (
+            'Write it like "postgresql://comfyledger@db.example/comfyledger", or where it is, like "env:LOG_ADDRESS".'
+        )
+        yield Mistake("ledger.shared", "It is not the address of a PostgreSQL database.", hint)
+    if not settings.box.name:
+        hint = 'Write name = "north", for example: a name that no other box of the fleet has.'
+        yield Mistake("box.name", "[ledger] shared is set, and the box has no name.", hint)
 
 
 def _path(path: str, base: Path) -> str:
@@ -236,6 +261,7 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
         check_templates(settings.naming.templates)
     except Refused as refusal:
         mistakes.append(Mistake(f"naming.{refusal.path}".rstrip("."), refusal.message, refusal.hint))
+    mistakes += _fleet(settings)
     mistakes += _wider(settings.door)
     mistakes += _headers(settings.door)
     mistakes += _url_hosts(settings.inputs.url_hosts)

@@ -99,6 +99,22 @@ class LedgerFile(Section, frozen=True):
     free_min_bytes: Annotated[int, Meta(ge=0)] = 268_435_456
     """While fewer bytes are free on the ledger's disk, new batches are refused. The events of accepted work still find
     room."""
+    shared: str = ""
+    """The log of a fleet, in PostgreSQL: "postgresql://USER@HOST/DATABASE". Or where this address is: `env:NAME`,
+    `file:PATH` or `credential:NAME`. Empty: this daemon has a log of its own."""
+
+
+class Box(Section, frozen=True):
+    """`[box]`: this machine, if it is one of several that share a log."""
+
+    name: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,15})?$")] = ""
+    """Its name, which no other box of the fleet has. Its ComfyUIs are called NAME.main, and so on."""
+    url: str = ""
+    """The address under which other boxes reach this daemon: "http://north.example:8642". Without it they cannot show
+    the files that only this box has."""
+    orphan_after_s: Annotated[float, Meta(ge=0)] = 3600.0
+    """So many seconds after this or another box died, the images that only it keeps are rendered again under their
+    numbers."""
 
 
 class Spool(Section, frozen=True):
@@ -380,6 +396,7 @@ class Settings(Section, frozen=True):
     any characters within one part of a host. Empty: none."""
     door: Door = Door()
     ledger: LedgerFile = LedgerFile()
+    box: Box = Box()
     spool: Spool = Spool()
     inputs: Inputs = Inputs()
     thumbnails: Thumbnails = Thumbnails()
@@ -403,6 +420,15 @@ class Settings(Section, frozen=True):
     """The webhooks."""
     source: str = ""
     """The file that this was read from. Not a key."""
+
+    @property
+    def box_name(self) -> str:
+        """The name of this box in its fleet; empty without a fleet."""
+        return self.box.name if self.ledger.shared else ""
+
+    def backend_name(self, name: str) -> str:
+        """What the log calls a ComfyUI of this configuration."""
+        return f"{self.box_name}.{name}" if self.box_name else name
 
     @property
     def state_path(self) -> Path:

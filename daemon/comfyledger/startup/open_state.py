@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from comfyledger.errors import Unusable
+from comfyledger.ledger import ports
 from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -32,7 +33,7 @@ log = structlog.get_logger("comfyledger.app")
 class State(msgspec.Struct, frozen=True):
     """What a daemon has on disk, open. `reader` reads the ledger without holding up `ledger`, which writes it."""
 
-    ledger: Ledger
+    ledger: ports.Ledger
     reader: Reader
     spool: Spool
     inputs: InputStore
@@ -44,10 +45,7 @@ def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitS
     with in_state_folder(settings):
         _keep(stack, hold_state(settings.state_path))
     with notifier.extending():
-        ledger = Ledger.open(settings.ledger_path)
-    stack.callback(ledger.close)
-    if ledger.foreign:
-        log.warning("ledger.foreign_objects", objects=ledger.foreign)
+        ledger = _ledger(settings, environ, stack)
     checks, strikes_max = Checks(), settings.limits.poison_strikes_max
     spool = Spool(settings.spool_path, strikes_max, checks)
     _keep(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
@@ -60,6 +58,19 @@ def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitS
     inputs = InputStore(settings.inputs_path, _bounds(settings), checks, known_to(reader), strikes_max)
     _keep(stack, hold_spool(settings.inputs_path, ledger.ledger_id, settings.ledger_path, "inputs"))
     return State(ledger, reader, spool, inputs, keyring)
+
+
+def _ledger(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> ports.Ledger:
+    """This daemon's own, or that of a box in a fleet, which then has what the others appended meanwhile."""
+    own = Ledger.open(settings.ledger_path, replica=bool(settings.box_name))
+    stack.callback(own.close)
+    if own.foreign:
+        log.warning("ledger.foreign_objects", objects=own.foreign)
+    if not settings.box_name:
+        return own
+    from comfyledger.startup.fleet import share
+
+    return share(own, settings, environ, stack)
 
 
 def _bounds(settings: Settings) -> Bounds:

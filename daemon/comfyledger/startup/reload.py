@@ -23,9 +23,9 @@ log = structlog.get_logger("comfyledger.app")
 
 
 def wanted_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Wanted]:
-    """The ComfyUIs of a configuration, by name and in its order. Raises Refused(config_invalid)."""
+    """The ComfyUIs of a configuration, by their names in the log and in its order. Raises Refused(config_invalid)."""
     keys = keys_of_backends(settings, environ)
-    return {name: Wanted(section, keys[name]) for name, section in settings.comfyui.items()}
+    return {settings.backend_name(name): Wanted(section, keys[name]) for name, section in settings.comfyui.items()}
 
 
 def secrets_of(wanted: Iterable[Wanted]) -> Iterator[str]:

@@ -103,6 +103,8 @@ def character_problems(settings: Settings) -> tuple[str, ...]:
 
 def _sources(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Every place that holds a secret, after the section and the key that name it."""
+    if is_source(settings.ledger.shared):
+        yield "ledger", "shared", settings.ledger.shared
     for name, comfyui in settings.comfyui.items():
         yield from ((f"comfyui.{name}", f"extra_data.{key}", source) for key, source in comfyui.extra_data.items())
     for name, workflow in settings.workflows.items():

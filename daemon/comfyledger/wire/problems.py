@@ -46,7 +46,7 @@ STATUSES: Final[dict[str, int]] = {
     "too_many_open": 429,
     "internal": 500,
     **dict.fromkeys(("busy", "storage_full", "ledger_locked", "log_unreachable"), 503),
-    **dict.fromkeys(("ledger_unusable", "not_running"), 503),
+    **dict.fromkeys(("ledger_unusable", "not_running", "fenced"), 503),
     **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable", "backend_unknown"), 503),
     "timeout": 408,
     **dict.fromkeys(("url_failed", "file_broken"), 502),

@@ -22,7 +22,7 @@ CONNECT_S: Final = 2
 """For each address of the server. libpq takes no shorter time."""
 HOLD_S: Final = 2
 """So long a box may hold the lock of the log without a word: one that sleeps is cut off by the server."""
-_SESSION: Final = {
+SESSION: Final = {
     "application_name": "comfyledger",
     "connect_timeout": str(CONNECT_S),
     "keepalives_idle": "5",
@@ -61,7 +61,7 @@ class Connection(psycopg.Connection[Any]):
 def connected(address: str, seconds: float) -> Connection:
     """A new connection. `seconds`: see `Connection.within`. Raises LogUnreachable, LedgerUnusable."""
     with meaning():
-        connection = Connection.connect(make_conninfo(address, **_SESSION), autocommit=True, prepare_threshold=1)
+        connection = Connection.connect(make_conninfo(address, **SESSION), autocommit=True, prepare_threshold=1)
         connection.within(seconds)
         return connection
 

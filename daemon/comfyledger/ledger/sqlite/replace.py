@@ -30,7 +30,7 @@ from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.file_lock import Hold
-from comfyledger.ledger.sqlite import mark, schema
+from comfyledger.ledger.sqlite import mark, replica, schema
 from comfyledger.ledger.sqlite.locking import ASIDE, hold
 from comfyledger.ledger.sqlite.mark import Mark, Marking
 from comfyledger.ledger.sqlite.opening import check_place, connect, folders_above
@@ -75,6 +75,8 @@ def write(scratch: Hold, command: RestoreLedger, again: Iterable[Again], now_ms:
     `replaced`: the mark that lies where the copy will be. Returns the end of the copy, for its mark. Raises
     LedgerUnusable, sqlite3.Error, OSError.
     """
+    with closing(sqlite3.connect(scratch.path, isolation_level=None)) as connection:
+        replica.end(connection)
     ledger = Ledger(connect(scratch))
     try:
         for one in (command, *again):

@@ -27,7 +27,7 @@ def check_kind(connection: sqlite3.Connection, *, replica: bool) -> None:
         hint = "Run `comfyledger fleet join` on this box, or `comfyledger fleet init` to share this ledger."
         raise LedgerUnusable(f"The configuration names a shared log, and the replica {named}.", hint=hint)
     if is_replica and not replica:
-        hint = "Set [ledger] shared again. `comfyledger fleet leave` makes it a ledger of its own."
+        hint = "Set [ledger] shared again. A ledger of its own is made from a backup of it, by `comfyledger restore`."
         raise LedgerUnusable("The ledger is the replica of a box in a fleet.", hint=hint)
 
 
@@ -47,6 +47,11 @@ def bear(path: Path, ledger_id: str, epoch: str, secret: str) -> None:
         for key, value in (("ledger_id", ledger_id), ("epoch", epoch), ("secret", secret), (_REPLICA, "1")):
             schema.set_meta(connection, key, value)
         connection.execute("COMMIT")
+
+
+def end(connection: sqlite3.Connection) -> None:
+    """Make a copy of a replica a ledger of its own, which must begin another epoch. Raises sqlite3.Error."""
+    connection.execute("DELETE FROM meta WHERE key = ?", (_REPLICA,))
 
 
 def become(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,48 @@
+"""Builds what a box of a fleet has beside a daemon of its own: the shared log, and its membership."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import Final
+
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from comfyledger.ledger import ports
+from comfyledger.ledger.ports import LogUnreachable
+from comfyledger.settings import Settings, is_source, read_secret
+from comfyledger.workers.fleet.membership import Membership
+
+_NEEDED: Final = ("psycopg", "cryptography")
+
+
+def address_of(settings: Settings, environ: Mapping[str, str]) -> str:
+    """The address of the shared log. Raises Refused(config_invalid) if its secret or a package is missing."""
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        hint = "Install it: pip install 'comfyledger[fleet]'."
+        raise Refused("config_invalid", "[ledger] shared needs the extra `fleet`, which is not installed.", hint=hint)
+    shared = settings.ledger.shared
+    return read_secret(shared, environ) if is_source(shared) else shared
+
+
+def share(replica: ports.Ledger, settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> ports.Ledger:
+    """The ledger of a box. If the database is away, it has what its replica has. Raises Refused, LedgerUnusable."""
+    address = address_of(settings, environ)
+    from comfyledger.ledger.shared.ledger import SharedLedger
+    from comfyledger.ledger.shared.log import SharedLog
+
+    shared = SharedLedger.open(replica, SharedLog(address))
+    stack.callback(shared.close)
+    with suppress(LogUnreachable):
+        while shared.catch_up().more:
+            pass
+    return shared
+
+
+def membership(settings: Settings, environ: Mapping[str, str], engine: Engine, about: Callable[[], str]) -> Membership:
+    """What keeps this box in its fleet. Raises Refused(config_invalid)."""
+    address = address_of(settings, environ)
+    from comfyledger.ledger.shared.boxes import box_table
+
+    return Membership(engine, lambda: box_table(address), settings.box_name, settings.box.url, about)

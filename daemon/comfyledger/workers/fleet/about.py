@@ -1,0 +1,28 @@
+"""What a box tells the other boxes of its fleet about itself, as JSON beside the log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from comfyledger import wire
+
+
+class About(msgspec.Struct, frozen=True):
+    """Its version, and its ComfyUIs as it sees them."""
+
+    version: str = ""
+    backends: list[wire.BackendInfo] = []
+
+    def encoded(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+
+_about = msgspec.json.Decoder(About)
+
+
+def read_about(text: str) -> About:
+    """What a box said; nothing if a newer version said it in another form."""
+    try:
+        return _about.decode(text)
+    except msgspec.MsgspecError:
+        return About()

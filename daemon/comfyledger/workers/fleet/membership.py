@@ -1,0 +1,93 @@
+"""Keeps this box in its fleet: it joins, says that it lives, hears of new events, and declares dead boxes left.
+
+If the database is away, it tries again until it is back. If the fleet took this box for dead, because it slept or was
+cut off, it joins again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import structlog
+
+from comfyledger.core.commands import JoinBox, LeaveBox
+from comfyledger.engine import Engine
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.ports import Boxes, BoxSeen, LogUnreachable
+from comfyledger.workers.fleet.leases import LEASE_S, Leases
+
+BEAT_S: Final = 5.0
+"""Between two signs of life."""
+LOOK_S: Final = 1.0
+"""So often a box looks for new events that nobody told it of."""
+AGAIN_S: Final = 1.0
+"""After so long the database is tried again."""
+LABEL: Final = "comfyledger"
+"""In place of a client's label, for what no client asked."""
+
+log = structlog.get_logger("comfyledger.fleet")
+
+Connect = Callable[[], AbstractAsyncContextManager[Boxes]]
+
+
+class Membership:
+    """`about`: what the other boxes are told, as JSON. `url`: where they reach this daemon."""
+
+    def __init__(
+        self, engine: Engine, connect: Connect, name: str, url: str, about: Callable[[], str], lease_s: float = LEASE_S
+    ) -> None:
+        self._engine, self._connect = engine, connect
+        self._name, self._url, self._about = name, url, about
+        self._leases = Leases(name, lease_s)
+        self.seen: list[BoxSeen] = []
+        """What all boxes said last, this one among them, as far as this box knows."""
+
+    async def run(self) -> None:
+        """Until cancelled. Raises LedgerUnusable if the database holds something else than this fleet."""
+        while True:
+            try:
+                async with self._connect() as boxes:
+                    await self._stay(boxes)
+            except LogUnreachable as error:
+                log.info("fleet.away", error=str(error))
+                self._engine.look_for_lock()
+            self._leases.forget()
+            await asyncio.sleep(AGAIN_S)
+
+    async def _stay(self, boxes: Boxes) -> None:
+        """Raises LogUnreachable."""
+        beat_at = 0.0
+        while True:
+            self._engine.catch_up()
+            if not self._engine.view.is_member:
+                await self._join()
+            if (now := time.monotonic()) >= beat_at:
+                beat_at = now + BEAT_S
+                await boxes.beat(self._name, self._url, self._about(), self._engine.view.position)
+                self.seen = await boxes.seen()
+                await self._judge(now)
+            await boxes.news(LOOK_S)
+
+    async def _join(self) -> None:
+        """Raises LedgerUnusable if it cannot, for another reason than a database that is away."""
+        try:
+            known = await self._engine.command(JoinBox(LABEL, self._name))
+        except Refused as refusal:
+            if refusal.code not in {"log_unreachable", "not_running"}:
+                raise LedgerUnusable(f"The box cannot join its fleet: {refusal.message}", hint=refusal.hint) from None
+            return
+        self._engine.joined(known.term)
+        log.info("fleet.joined", box=self._name, term=known.term)
+
+    async def _judge(self, now_s: float) -> None:
+        for row in self._leases.ended(self.seen, self._engine.view.boxes(), now_s):
+            try:
+                await self._engine.command(LeaveBox(LABEL, row.name, row.term, "lease"))
+            except Refused as refusal:
+                log.warning("fleet.not_declared", box=row.name, error=str(refusal))
+            else:
+                log.warning("fleet.box_died", box=row.name, term=row.term)

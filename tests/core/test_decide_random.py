@@ -514,7 +514,9 @@ def check_depth(run: Run) -> None:
 def check_strays(run: Run) -> None:
     """Each stray is followed and cancelled where it was left, and nothing else is that is not live."""
     owed = {
-        key: getattr(effect, "backend", "") for key, effect in run.engine.owed._wanted.items() if key[0] in _TAKING_OUT
+        key: getattr(effect, "backend", "")
+        for key, effect in run.engine.owed._effects.wanted.items()
+        if key[0] in _TAKING_OUT
     }
     for row in rows_of(run.engine.ledger, PromptRow):
         for stray in row.strays:
@@ -541,13 +543,15 @@ def check_sources(run: Run) -> None:
     they are still to come.
     """
     ledger, owed = run.engine.ledger, run.engine.owed
-    later = {key for _, key in owed._later}
-    awake = {key for calls in owed._calls.values() for key in calls._waiting} | later | owed._running.keys()
+    later = {key for _, key in owed._effects.later}
+    awake = (
+        {key for calls in owed._effects.calls.values() for key in calls._waiting} | later | owed._effects.running.keys()
+    )
     for row in rows_of(ledger, PromptRow):
         assert not (row.lacks_sources and (row.at_comfyui or row.state == "finished")), f"sent without sources: {row}"
         key = ("sources", row.batch_id, row.index, 0)
         waits = row.state == "queued" and row.lacks_sources and not ledger.batch(row.batch_id).held
-        assert (key in owed._wanted) == waits
+        assert (key in owed._effects.wanted) == waits
         if waits and key not in awake:
             sources = sources_in(ledger, row)
             assert not any(map(has_ended, sources)), f"nobody ends {row}"
@@ -564,7 +568,7 @@ def check_index(run: Run) -> None:
     now_ms = run.engine.now_ms + 3_600_000
     fresh = PendingWork(run.wide)
     fresh.apply(run.engine.ledger.open_rows(), run.engine.now_ms)
-    assert run.quiet._wanted == fresh._wanted
+    assert run.quiet._effects.wanted == fresh._effects.wanted
     assert run.quiet.open_counts() == fresh.open_counts()
     assert says(copy.deepcopy(run.quiet), now_ms) == says(fresh, now_ms)
 

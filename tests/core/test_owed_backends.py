@@ -362,5 +362,5 @@ def test_backends_that_come_and_go_leave_nothing() -> None:
     owed, classes = lived.owed, lived.owed._queue._classes
     assert kept_in_memory(owed) == 0
     assert list(owed._queue._places) == list(owed._queue._free) == list(classes.serves) == ["a"]
-    assert not owed._calls
+    assert not owed._effects.calls
     assert not owed._lanes._trouble

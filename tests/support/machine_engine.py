@@ -184,7 +184,7 @@ class MachineEngine:
         fresh = PendingWork(WIDE)
         fresh.apply(await self.on_thread(self.ledger.open_rows), self.now_ms)
         assert self.twice == []
-        assert self.engine._state.owed._wanted == self.quiet._wanted == fresh._wanted
+        assert self.engine._state.owed._effects.wanted == self.quiet._effects.wanted == fresh._effects.wanted
         assert self.quiet.open_counts() == fresh.open_counts()
         later_ms = self.now_ms + 3_600_000
         assert _says(copy.deepcopy(self.quiet), later_ms) == _says(fresh, later_ms)

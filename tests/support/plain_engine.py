@@ -200,19 +200,13 @@ class PlainEngine:
 
 def kept_in_memory(owed: PendingWork) -> int:
     """How many entries an index holds in all of its private collections."""
-    queue = owed._queue
-    plain: list[Sized] = [owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted]
-    plain += [
-        owed._templates,
-        owed.fit._refused,
-        owed._inputs,
-        owed._again,
-        owed._sources._effects,
-        owed._sources._waiting,
-    ]
-    plain += [owed._fetching, owed.moves._sent, owed._running, owed._later, owed._failed_in_row, queue._alone]
+    queue, effects, rows = owed._queue, owed._effects, owed._open
+    plain: list[Sized] = [rows.batches, rows.prompts, rows._open, rows._users, rows._templates, owed._images]
+    plain += [effects.wanted, owed.fit._refused, owed._inputs, effects._again]
+    plain += [owed._sources._effects, owed._sources._waiting, owed.moves._sent, queue._alone]
+    plain += [effects.fetching, effects.running, effects.later, effects._failed_in_row]
     total = sum(map(len, plain))
-    for calls in owed._calls.values():
+    for calls in effects.calls.values():
         total += len(calls._waiting) + calls.running + len(calls._users) + len(calls._of_user)
     total += sum(len(places.there) for places in queue._places.values()) + len(queue._queued)
     classes, turns = queue._classes, queue._picker._turns

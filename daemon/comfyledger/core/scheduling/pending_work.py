@@ -7,7 +7,6 @@ owed by state, not fired by events. It has no clock: callers pass the time, and 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -16,12 +15,10 @@ from msgspec.structs import replace
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Calls, Limits
-from comfyledger.core.scheduling.classes import PromptId
 from comfyledger.core.scheduling.effects import (
     Effect,
     EffectKey,
     FetchPrompt,
-    FindSources,
     SubmitPrompt,
     effects_of_image,
     effects_of_input,
@@ -30,9 +27,11 @@ from comfyledger.core.scheduling.effects import (
     next_submit_key,
 )
 from comfyledger.core.scheduling.fit import Fit
-from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes, backoff_ms
+from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes
 from comfyledger.core.scheduling.moves import Moves
+from comfyledger.core.scheduling.open_batches import OpenBatches
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
+from comfyledger.core.scheduling.owed_effects import OwedEffects
 from comfyledger.core.scheduling.prompt_queue import PromptQueue
 from comfyledger.core.scheduling.source_waits import SourceWaits
 from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
@@ -46,30 +45,18 @@ class PendingWork:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._batches: dict[str, BatchRow] = {}
-        self._prompts: dict[PromptId, PromptRow] = {}
-        self._open: dict[str, set[int]] = {}
-        self._users: dict[str, set[str]] = {}
+        self._open = OpenBatches()
+        self._batches, self._prompts = self._open.batches, self._open.prompts
         self._images: dict[tuple[str, int], ImageRow] = {}
         self._inputs: dict[str, InputRow] = {}
         self._sources = SourceWaits()
-        self._again: set[EffectKey] = set()
-        """Sources that changed while they were looked up."""
-        self._wanted: dict[EffectKey, Effect] = {}
-        self._running: dict[EffectKey, Effect] = {}
-        self._calls: dict[tuple[str, str], Calls] = {}
+        self._effects = OwedEffects(limits)
         self.fit: Final = Fit(limits.every_tag, limits.no_secrets)
         """Which backends may run what. Read only, from outside."""
-        self._templates: dict[str, set[str]] = {}
-        """Open batches by their templates."""
         self._queue = PromptQueue(limits, self._batches, self._prompts, self.fit)
         self._lanes = Lanes()
         self.moves: Final = Moves(self._batches, self._prompts, self.fit, self._lanes)
         """Which attempts are to be left behind. Read only, from outside."""
-        self._fetching: dict[PromptId, int] = {}
-        """The attempt whose files are being fetched. Those of another attempt get the same places in the spool."""
-        self._later: list[tuple[int, EffectKey]] = []
-        self._failed_in_row: dict[EffectKey, int] = {}
 
     # ---- what changed
 
@@ -99,13 +86,11 @@ class PendingWork:
                 case _:
                     pass
         for batch_id in changed:
-            self._forget_if_over(batch_id)
+            if (template := self._open.let_go(batch_id)) is not None:
+                self.fit.forget(template)
 
     def _batch(self, row: BatchRow, now_ms: int) -> None:
-        before = self._batches.get(row.batch_id)
-        self._batches[row.batch_id] = row
-        self._users.setdefault(row.user_key, set()).add(row.batch_id)
-        self._templates.setdefault(row.template, set()).add(row.batch_id)
+        before = self._open.put_batch(row)
         if before is None or (before.held, before.priority) == (row.held, row.priority):
             return
         self._requeue(row.batch_id, now_ms)
@@ -113,39 +98,19 @@ class PendingWork:
         if is_released and self.fit.forget(row.template):  # somebody may have installed what was missing
             self._refit([row.template], now_ms)
 
-    def _forget_if_over(self, batch_id: str) -> None:
-        batch = self._batches.get(batch_id)
-        if batch is None or not batch.settled or self._open.get(batch_id):
-            return
-        del self._batches[batch_id]
-        self._open.pop(batch_id, None)
-        mine = self._users[batch.user_key]
-        mine.discard(batch_id)
-        if not mine:
-            del self._users[batch.user_key]
-        alike = self._templates[batch.template]
-        alike.discard(batch_id)
-        if not alike:
-            del self._templates[batch.template]
-            self.fit.forget(batch.template)
-
     def _prompt(self, row: PromptRow, now_ms: int) -> None:
         place = (row.batch_id, row.index)
         batch = self._batches[row.batch_id]
-        before = self._prompts.pop(place, None)
+        before = self._open.put_prompt(row)
         self._queue.discard(row)
         self.moves.put(before, row)
-        if row.is_over:
-            self._open.get(row.batch_id, set()).discard(row.index)
-        else:
-            self._prompts[place] = row
-            self._open.setdefault(row.batch_id, set()).add(row.index)
+        if not row.is_over:
             self._enqueue(batch, row, now_ms)
         was = before.backend if before is not None else ""
         for backend in {row.backend, was, self._going_to(row)}:
             if backend:
                 self._count_place(backend, place, now_ms)
-        self._owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
+        self._effects.owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
         self._await_sources(batch, row)
 
     def _count_place(self, backend: str, place: tuple[str, int], now_ms: int) -> None:
@@ -157,7 +122,7 @@ class PendingWork:
 
     def _going_to(self, row: PromptRow) -> str:
         """The backend to which the submit that begins its next attempt runs; empty if none runs."""
-        submit = self._running.get(next_submit_key(row))
+        submit = self._effects.running.get(next_submit_key(row))
         return submit.backend if isinstance(submit, SubmitPrompt) else ""
 
     def _image(self, row: ImageRow) -> None:
@@ -165,21 +130,21 @@ class PendingWork:
         before, effects = self._images.pop(place, None), effects_of_image(row)
         if effects:
             self._images[place] = row
-        self._owe(effects_of_image(before) if before else (), effects)
+        self._effects.owe(effects_of_image(before) if before else (), effects)
         for effect in self._sources.of(place):
-            self._look_again(effect)
+            self._effects.look_again(effect)
 
     def _input(self, row: InputRow) -> None:
         before, effects = self._inputs.pop(row.sha256, None), effects_of_input(row)
         if effects:
             self._inputs[row.sha256] = row
-        self._owe(effects_of_input(before) if before else (), effects)
+        self._effects.owe(effects_of_input(before) if before else (), effects)
 
     def _lane_row(self, row: LaneRow, now_ms: int) -> None:
         pause_changed = self._lanes.apply(row, now_ms)
         self._say_who_works(now_ms)
         if pause_changed and row.name.startswith(_USER):
-            for batch_id in self._users.get(row.name.removeprefix(_USER), set()):
+            for batch_id in self._open.of_user(row.name.removeprefix(_USER)):
                 self._requeue(batch_id, now_ms)
 
     def _say_who_works(self, now_ms: int) -> None:
@@ -191,15 +156,14 @@ class PendingWork:
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
         if row.state != "queued" or batch.held or row.lacks_sources:
             return
-        is_busy = (row.batch_id, row.index) in self._fetching or next_submit_key(row) in self._running
+        is_busy = (row.batch_id, row.index) in self._effects.fetching or next_submit_key(row) in self._effects.running
         if not is_busy and not self.paused(user_lane(batch.user_key)):
             self._queue.add(batch, row, now_ms)
 
     def _requeue(self, batch_id: str, now_ms: int) -> None:
         """Put the queued prompts of a batch where its holds and pauses want them."""
         batch = self._batches[batch_id]
-        for index in sorted(self._open.get(batch_id, ())):
-            row = self._prompts[batch_id, index]
+        for row in self._open.prompts_of(batch_id):
             self._queue.discard(row)
             self._enqueue(batch, row, now_ms)
             self._await_sources(batch, row)
@@ -227,14 +191,14 @@ class PendingWork:
         self._queue.set_backends(queue_depths, anew, now_ms)
         self._say_who_works(now_ms)
         there = [(row.backend, place) for place, row in self._prompts.items() if row.backend in fresh]
-        submits = (effect for effect in self._running.values() if isinstance(effect, SubmitPrompt))
+        submits = (effect for effect in self._effects.running.values() if isinstance(effect, SubmitPrompt))
         for backend, place in [*there, *((one.backend, (one.batch_id, one.prompt)) for one in submits)]:
             self._count_place(backend, place, now_ms)
-        self._calls = {place: calls for place, calls in self._calls.items() if not calls.is_empty}
+        self._effects.drop_empty_calls()
 
     def refuse(self, backend: str, template: str, inputs: str, why: str, now_ms: int) -> None:
         """A backend refuses an open template: see `Fit.refuse`."""
-        if template in self._templates and self.fit.refuse(backend, template, inputs, why):
+        if self._open.of_template(template) and self.fit.refuse(backend, template, inputs, why):
             self._refit([template], now_ms)
 
     def learned(self, backend: str, now_ms: int) -> None:
@@ -243,7 +207,7 @@ class PendingWork:
 
     def _refit(self, templates: Iterable[str], now_ms: int) -> None:
         for template in templates:
-            for batch_id in sorted(self._templates.get(template, ())):
+            for batch_id in self._open.of_template(template):
                 self._requeue(batch_id, now_ms)
 
     # ---- prompts that wait for images
@@ -254,27 +218,19 @@ class PendingWork:
         before = self._sources.effect(place)
         after = self._sources.put(batch, row)
         if before != after:
-            self._owe((before,) if before else (), (after,) if after else ())
-
-    def _look_again(self, effect: FindSources) -> None:
-        """A look that runs may have read what was before, so it runs once more."""
-        if effect.key in self._running:
-            self._again.add(effect.key)
-        else:
-            self._wait(effect)
+            self._effects.owe((before,) if before else (), (after,) if after else ())
 
     # ---- what may start
 
     def take(self, now_ms: int) -> list[Effect]:
         """The effects to start now. Each one is running until `done` is called for it."""
-        while self._later and self._later[0][0] <= now_ms:
-            _, key = heapq.heappop(self._later)
+        for key in self._effects.due(now_ms):
             if key[0] == _QUEUE:
                 self._queue_again(key[1], key[2], now_ms)
-            elif key in self._wanted and key not in self._running:
-                self._wait(self._wanted[key])
+            else:
+                self._effects.wait_again(key)
         started: list[Effect] = []
-        for (lane, kind), calls in list(self._calls.items()):
+        for (lane, kind), calls in list(self._effects.calls.items()):
             if calls.has_next:
                 started += self._start_waiting(lane, kind, calls, now_ms)
         started += self._start_prompts(now_ms)
@@ -320,44 +276,28 @@ class PendingWork:
         """
         if kind == "follow" or not self._lanes.in_trouble(lane):
             return True
-        calls = (calls for (name, other), calls in self._calls.items() if name == lane and other != "follow")
+        calls = (calls for (name, other), calls in self._effects.calls.items() if name == lane and other != "follow")
         return self._lanes.may_probe(lane, now_ms) and not any(each.running for each in calls)
 
     def _start(self, effect: Effect, now_ms: int) -> None:
-        key = effect.key
-        self._running[key] = effect
-        if isinstance(effect, FetchPrompt):
-            self._fetching[effect.batch_id, effect.prompt] = effect.attempt
-        self._calls_of(effect).started(key, self._payer_of(effect))
+        self._effects.start(effect, self._payer_of(effect))
         if effect.kind != "follow":
             self._lanes.called(effect.lane, now_ms)
 
     def done(self, key: EffectKey, now_ms: int, *, died: bool = False) -> None:
         """An effect has ended. If the state still wants it, it is owed again after a growing delay.
 
-        `died`: its worker raised an error. A look at sources that did not die waits for their next change.
+        `died`: its worker raised an error.
         """
-        effect = self._running.pop(key, None)
+        effect = self._effects.end(key)
         if effect is None:
             return
-        self._calls_of(effect).ended(key)
         if isinstance(effect, SubmitPrompt):
             self._submit_ended(effect, now_ms)
         elif isinstance(effect, FetchPrompt):
             self._fetch_ended(effect, now_ms)
-        is_late = key in self._again
-        self._again.discard(key)
-        if key not in self._wanted:
-            return
-        if isinstance(effect, FindSources) and not died:
-            self._failed_in_row.pop(key, None)
-            if is_late:
-                self._wait(self._wanted[key])
-        elif self.in_trouble(effect.lane) and effect.kind != "follow":
-            self._wait(self._wanted[key])
-        else:
-            times = self._failed_in_row[key] = self._failed_in_row.get(key, 0) + 1
-            heapq.heappush(self._later, (now_ms + backoff_ms(times), key))
+        is_probe = effect.kind != "follow" and self.in_trouble(effect.lane)
+        self._effects.resume(effect, now_ms, died=died, at_once=is_probe)
 
     def _submit_ended(self, effect: SubmitPrompt, now_ms: int) -> None:
         """A prompt that was picked and did not get as far as its intent goes back into the queue."""
@@ -367,17 +307,17 @@ class PendingWork:
         if row is not None and row.state == "queued":
             goes_on = effect.backend not in self.fit.backends_of(self._batches[effect.batch_id], row)
             delay_ms = 0 if goes_on or self.in_trouble(effect.lane) else PROBE_FIRST_MS
-            heapq.heappush(self._later, (now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0)))
+            self._effects.at(now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0))
 
     def _fetch_ended(self, effect: FetchPrompt, now_ms: int) -> None:
         """What waited because of it need not wait any more: the next attempt, or the files of another one."""
         place = (effect.batch_id, effect.prompt)
-        del self._fetching[place]
+        del self._effects.fetching[place]
         self._queue_again(*place, now_ms)
         row = self._prompts.get(place)
         for other in effects_of_prompt(row) if row is not None else ():
             if isinstance(other, FetchPrompt) and other.key != effect.key:
-                self._wait(other)
+                self._effects.wait(other)
 
     def _queue_again(self, batch_id: str, index: int, now_ms: int) -> None:
         row = self._prompts.get((batch_id, index))
@@ -415,39 +355,10 @@ class PendingWork:
 
     def wake_at_ms(self, now_ms: int) -> int | None:
         """When `take` may return something new although no row changed; None if it cannot."""
-        times = [self._later[0][0]] if self._later else []
+        times = [self._effects.later[0][0]] if self._effects.later else []
         return min([*times, *self._lanes.probes_after(now_ms)], default=None)
 
     # ---- bookkeeping
-
-    def _calls_of(self, effect: Effect) -> Calls:
-        place = (effect.lane, effect.kind)
-        found = self._calls.get(place)
-        if found is None:
-            found = self._calls[place] = Calls(self._limits, effect.kind)
-        return found
-
-    def _owe(self, before: Iterable[Effect], after: Iterable[Effect]) -> None:
-        """Replace what a row owed before with what it owes now."""
-        for effect in before:
-            key = effect.key
-            self._wanted.pop(key, None)
-            self._calls_of(effect).withdraw(key)
-        for effect in after:
-            key = effect.key
-            self._wanted[key] = effect
-            if key not in self._running:
-                self._wait(effect)
-            elif isinstance(effect, FindSources):
-                self._again.add(key)
-        for effect in before if self._failed_in_row else ():
-            if effect.key not in self._wanted:
-                self._failed_in_row.pop(effect.key, None)
-
-    def _wait(self, effect: Effect) -> None:
-        if isinstance(effect, FetchPrompt) and (effect.batch_id, effect.prompt) in self._fetching:
-            return  # `_fetch_ended` has it wait
-        self._calls_of(effect).wait(effect)
 
     def user_of(self, batch_id: str) -> str | None:
         """The user of an open batch."""
@@ -473,7 +384,7 @@ class PendingWork:
             "prompts": len(self._prompts),
             "uploads": sum(len(effects_of_image(row)) for row in self._images.values()),
             "waiting": sum(row.lacks_sources for row in self._prompts.values()),
-            "running": len(self._running),
+            "running": len(self._effects.running),
         }
 
     def open_counts_of(self, label: str) -> dict[str, int]:
@@ -485,13 +396,13 @@ class PendingWork:
             "prompts": sum(batch_id in own for batch_id, _ in self._prompts),
             "uploads": sum(len(effects_of_image(row)) for row in images),
             "waiting": sum(row.lacks_sources for row in self._prompts.values() if row.batch_id in own),
-            "running": sum(batch_id in own for _, batch_id, *_ in self._running),
+            "running": sum(batch_id in own for _, batch_id, *_ in self._effects.running),
         }
 
     def standing(self, now_ms: int) -> OpenWorkSummary:
         paused, troubles = self._lanes.paused_by_person, self._lanes.codes()
         removals = (effect for row in self._inputs.values() for effect in effects_of_input(row))
         found = summary_of(
-            self._batches.values(), self._prompts.values(), self._running.values(), paused, troubles, removals
+            self._batches.values(), self._prompts.values(), self._effects.running.values(), paused, troubles, removals
         )
         return self._queue.add_to(found, now_ms, stopped=self.paused(EVERYTHING))

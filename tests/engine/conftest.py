@@ -28,7 +28,8 @@ async def for_ever(_: object) -> None:
 class Rig:
     """An engine that is started by `start` and ended by `stop`. `faults` is what asyncio itself complained of."""
 
-    def __init__(self, path: Path, first_use_wait_s: float) -> None:
+    def __init__(self, path: Path, first_use_wait_s: float, ledger: Any = None) -> None:
+        """`ledger`: one that the caller has opened and closes; else one at the path."""
         self.path = path
         self.now_ms = 0
         self.effects: list[Effect] = []
@@ -37,8 +38,9 @@ class Rig:
         self.faults: list[dict[str, Any]] = []
         self.perform: Callable[[Effect], Awaitable[None]] = for_ever
         self.ask: Callable[[SeriesUnknown], Awaitable[None]] = for_ever
-        self.ledger = Ledger.open(path)
-        self.ledger._connection.set_trace_callback(self.statements.append)
+        self.ledger = ledger or Ledger.open(path)
+        if ledger is None:
+            self.ledger._connection.set_trace_callback(self.statements.append)
         self.engine = Engine(
             self.ledger,
             policy=Policy(),

@@ -1,0 +1,168 @@
+"""Two engines on one shared log: each knows what the other commits, and both wait out a database that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from comfyledger.core.commands import JoinBox, PauseLane
+from comfyledger.core.reports import LaneStuck
+from comfyledger.engine import state as states
+from comfyledger.errors import Refused
+from comfyledger.ledger.shared import log as shared_log
+from comfyledger.ledger.shared.ledger import SharedLedger
+from comfyledger.ledger.shared.log import SharedLog
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance import fleet
+from engine.conftest import Rig
+from support.ledger_builders import check_tables, submission
+from support.ledger_kinds import NEEDS_POSTGRES, slow_machine
+from support.postgres import Cluster, running
+from support.waiting import until
+
+pytestmark = NEEDS_POSTGRES
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with running(Cluster()) as (one,):
+        yield one.begin()
+
+
+@pytest.fixture
+async def two(tmp_path: Path, cluster: Cluster) -> AsyncIterator[list[Rig]]:
+    """Engines that have not started, each with a replica of its own."""
+    address = cluster.database()
+    fleet.init(address, tmp_path / "a.db", lambda *_: None)
+    fleet.join(address, tmp_path / "b.db", lambda *_: None)
+    with ExitStack() as stack:
+        stack.enter_context(slow_machine())
+        rigs = [Rig(tmp_path / f"{name}.db", 3600.0, opened(stack, tmp_path / f"{name}.db", address)) for name in "ab"]
+        yield rigs
+        for rig in rigs:
+            await rig.close()
+
+
+def opened(stack: ExitStack, path: Path, address: str) -> SharedLedger:
+    replica = stack.enter_context(closing(Ledger.open(path, replica=True)))
+    return SharedLedger.open(replica, SharedLog(address))
+
+
+async def test_a_group_continues_where_the_other_box_ended_and_knows_its_work(two: list[Rig]) -> None:
+    a, b = two
+    a.start()
+    b.start()
+    assert await a.submit(submission("r1")) == [1, 2, 3]
+    assert await b.submit(submission("r2")) == [4, 5, 6]
+    assert b.engine.view.batch("batch-app-r1") is not None
+    assert await a.submit(submission("r2")) == [4, 5, 6], "a request id is the fleet's"
+    assert a.engine.view.batch("batch-app-r2") is not None
+    assert a.engine.view.position == b.engine.view.position
+    for rig in two:
+        await rig.close()
+    assert check_tables(a.path) == check_tables(b.path)
+
+
+async def test_what_others_commit_wakes_subscribers_and_is_in_memory_in_order(two: list[Rig]) -> None:
+    a, b = two
+    a.start()
+    b.start()
+    await a.submit(submission("r1"))
+    news = asyncio.shield(b.engine.view.news())
+    b.engine.catch_up()
+    await news
+    await b.submit(submission("r2"))
+    lines = b.engine.view.lines_after(0, 1_000)
+    assert lines is not None
+    assert [line.position for line in lines] == list(range(1, b.engine.view.position + 1))
+
+
+async def test_without_its_database_commands_are_refused_reports_wait_and_both_go_on(
+    two: list[Rig], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "AWAY_COMMANDS_S", 0.2)
+    a, _ = two
+    a.start()
+    await a.submit(submission("r1"))
+    cluster.kill()
+    a.now_ms += 1
+    (report,) = a.send(LaneStuck("store/folder", "throttled", None, 1.0))
+    (command,) = a.send(submission("r2"))
+    await until(lambda: a.engine.view.is_locked)
+    a.now_ms += 10_000
+    with pytest.raises(Refused) as refused:
+        await command
+    assert refused.value.code == "log_unreachable"
+    assert "same request_id" in refused.value.hint
+    assert a.engine.view.lock_code == "log_unreachable"
+    with pytest.raises(Refused, match="cannot be reached"):
+        await a.engine.command(PauseLane("app", "everything"))
+    assert not report.done()
+    assert a.engine.view.batch("batch-app-r1") is not None, "what is known can be read"
+    cluster.begin()
+    await report
+    assert await a.submit(submission("r2")) == [4, 5, 6]
+    assert not a.engine.view.is_locked
+
+
+async def test_a_database_that_hangs_is_given_up_in_time(
+    two: list[Rig], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "AWAY_COMMANDS_S", 0.2)
+    monkeypatch.setattr(shared_log, "TURN_S", 0.5)
+    a, b = two
+    a.start()
+    b.start()
+    await a.submit(submission("r1"))
+    with capture_logs() as lines:
+        cluster.freeze()
+        (report,) = a.send(LaneStuck("store/folder", "throttled", None, 1.0))
+        with pytest.raises(Refused) as refused:
+            await a.engine.command(submission("r2"))
+        assert refused.value.code == "log_unreachable"
+        await until(lambda: any(line["event"] == "ledger.log_unreachable" for line in lines))
+        cluster.thaw()
+        await report
+    assert any(line["event"] == "ledger.log_reached" for line in lines)
+    assert await b.submit(submission("r2")) in ([4, 5, 6], [7, 8, 9])
+    assert await a.submit(submission("r2")) == await b.submit(submission("r2")), "it happened once, or not at all"
+
+
+async def test_nothing_that_a_box_says_counts_before_it_has_joined_nor_after_it_was_declared_left(
+    two: list[Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two
+    make_box(a, "a")
+    a.start()
+    b.start()
+    await b.submit(submission("r1"))
+    (waiting,) = a.send(submission("r2"))
+    a.engine.catch_up()
+    await until(lambda: a.engine.view.position > 0)
+    assert not waiting.done()
+    assert a.effects == []
+    known = await a.engine.command(JoinBox("comfyledger", "a"))
+    assert known.term == 1
+    a.engine.joined(known.term)
+    await waiting
+    await until(lambda: bool(a.effects))
+    again = await b.engine.command(JoinBox("comfyledger", "a"))
+    assert again.term == 2
+    with pytest.raises(Refused) as refused:
+        await a.engine.command(PauseLane("app", "everything"))
+    assert refused.value.code == "fenced"
+    assert not a.engine.view.is_member
+
+
+def make_box(rig: Rig, name: str) -> None:
+    """Have an engine be that of a box. The engine of the other rig is none, so nothing fences it."""
+    engine: Any = rig.engine
+    engine._policy = msgspec.structs.replace(engine._policy, box=name)
+    engine._state.is_member = False

@@ -198,7 +198,7 @@ def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_m
         **({"default_headers": dict(headers)} if headers else {}),
     }
     retry: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=options.request_timeout_s)}
-    said: Any = {**dict(options.account), **{key: secret.reveal() for key, secret in options.secrets}}
+    said: Any = options.told
     common: Any = {"client_options": client, "retry_config": retry}
     match options.kind:
         case "s3":
@@ -206,7 +206,7 @@ def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_m
         case "gcs":
             return GCSStore(options.bucket, config=said | _endpoint(options, "base_url"), **common)
         case "azure":
-            return AzureStore(options.bucket, config=said | _of_azure(options), **common)
+            return AzureStore(options.bucket, config=said | _endpoint(options, "endpoint"), **common)
 
 
 def _of_s3(options: Options) -> dict[str, Any]:
@@ -238,11 +238,6 @@ def _own_keys(options: Options) -> dict[str, Any]:
         "expires_at": None,
     }
     return {"credential_provider": lambda: keys}
-
-
-def _of_azure(options: Options) -> dict[str, Any]:
-    """`AZURE_STORAGE_USE_EMULATOR` in the environment would replace the endpoint."""
-    return {**_endpoint(options, "endpoint"), "use_emulator": False}
 
 
 def _unchanged(kind: Kind, seen: Found) -> dict[str, str]:

@@ -28,6 +28,18 @@ PLACES: Final[Mapping[Kind, str]] = {
     "azure": "https://blob.core.windows.net",
 }
 """Where a kind is without `endpoint`. S3 puts its region into the host, Azure its account."""
+PLAIN: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "s3": ("skip_signature", "virtual_hosted_style_request", "unsigned_payload", "s3_express", "request_payer"),
+    "gcs": ("skip_signature",),
+    "azure": ("skip_signature", "use_emulator", "use_fabric_endpoint"),
+}
+"""What obstore would read from the environment if it were not told that it is off, by its names."""
+RIVALS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "s3": (),
+    "gcs": ("GOOGLE_BEARER_TOKEN", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "SERVICE_ACCOUNT"),
+    "azure": (),
+}
+"""Variables of the environment that obstore would use instead of a configured account, or refuse beside it."""
 
 
 class Secret:
@@ -67,6 +79,13 @@ class Options:
     uploads_concurrent_max: int = 8
     connect_timeout_s: float = 10.0
     request_timeout_s: float = 120.0
+
+    @property
+    def told(self) -> dict[str, str | bool]:
+        """What obstore is told, by its names, secrets included, so that the environment does not say it instead."""
+        keyed = {"credential_type": "access_key"} if self.kind == "azure" and self.secrets else {}
+        secrets = {name: secret.reveal() for name, secret in self.secrets}
+        return {**dict.fromkeys(PLAIN[self.kind], False), **keyed, **dict(self.account), **secrets}
 
     @property
     def identity(self) -> str:
@@ -167,6 +186,8 @@ def _secrets(kind: Kind, given: Mapping[str, Any], environment: Mapping[str, str
     found = [("session_token", Secret(token))] if token else []
     if sources:
         found.append((key, Secret(_secret(sources[0], given[sources[0]], environment))))
+        if rival := next((name for name in RIVALS[kind] if environment.get(name)), ""):
+            raise ValueError(f"{sources[0]} cannot be used while the environment has {rival}: unset one of them")
     if kind == "s3" and bool(sources) != bool(given.get("access_key_id")):
         raise ValueError(f"access_key_id and {option} belong together: set both, or neither to use the environment")
     if token and not sources:

@@ -6,6 +6,7 @@ A server on loopback notes the head of each request, and answers that it has no 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("obstore", reason="obstore is not installed")
+
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
+from support.object_places import made_key
 
-pytest.importorskip("obstore", reason="obstore is not installed")
 ABSENT = b"<Error><Code>NoSuchKey</Code><Message>It is not here.</Message></Error>"
 ELSEWHERE = "http://127.0.0.1:9"
 S3 = {"access_key_id": "anna", "secret_access_key": "hidden"}
@@ -68,6 +71,9 @@ async def heads_of_a_look(kind: Kind, folder: Path, **options: Any) -> list[str]
         ("s3", S3, "AWS_ENDPOINT", ELSEWHERE),
         ("azure", AZURE, "AZURE_STORAGE_ENDPOINT", ELSEWHERE),
         ("azure", AZURE, "AZURE_STORAGE_USE_EMULATOR", "true"),
+        ("azure", AZURE, "AZURE_USE_FABRIC_ENDPOINT", "true"),
+        ("s3", S3, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true"),
+        ("s3", S3, "AWS_S3_EXPRESS", "true"),
     ],
 )
 async def test_a_configured_endpoint_is_used_whatever_the_environment_says(
@@ -85,6 +91,51 @@ async def test_configured_keys_are_not_joined_with_a_token_of_other_keys(
     (head, *_) = await heads_of_a_look("s3", tmp_path, **S3)
     assert "Credential=anna/" in head
     assert "x-amz-security-token" not in head
+
+
+@pytest.mark.parametrize("name", ["AZURE_STORAGE_TOKEN", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY"])
+async def test_a_configured_key_of_azure_is_used_whatever_other_credentials_there_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "c2lnPW90aGVy")
+    monkeypatch.setenv("AZURE_CREDENTIAL_TYPE", "azure_cli")
+    (head, *_) = await heads_of_a_look("azure", tmp_path, **AZURE)
+    assert "authorization: SharedKey anna:" in head
+    assert "c2lnPW90aGVy" not in head
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "name"),
+    [("s3", S3, "AWS_SKIP_SIGNATURE"), ("s3", S3, "AWS_UNSIGNED_PAYLOAD"), ("azure", AZURE, "AZURE_SKIP_SIGNATURE")],
+)
+async def test_requests_are_signed_as_a_whole_whatever_the_environment_says(
+    kind: Kind, options: dict[str, str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "true")
+    for head in await heads_of_a_look(kind, tmp_path, **options):
+        assert "authorization: " in head
+        assert "UNSIGNED-PAYLOAD" not in head
+
+
+async def test_whoever_owns_a_bucket_pays_for_it_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")
+    assert "request-payer" not in "".join(await heads_of_a_look("s3", tmp_path, **S3))
+
+
+async def test_google_is_asked_with_the_configured_account_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
+    account = tmp_path / "account.json"
+    said = {"type": "service_account", "private_key": made_key(), "private_key_id": "1", "client_email": "a@localhost"}
+    account.write_text(json.dumps(said))
+    (head, *_) = await heads_of_a_look("gcs", tmp_path, service_account_file=str(account))
+    assert "authorization: Bearer " in head
+    monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "of-somebody")
+    with pytest.raises(ValueError, match="while the environment has GOOGLE_BEARER_TOKEN: unset one"):
+        ObjectStore.open("gcs", "x", {"bucket": "images", "service_account_file": str(account)}, tmp_path)
 
 
 async def test_a_configured_token_goes_with_its_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

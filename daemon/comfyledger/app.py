@@ -293,7 +293,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         notifier,
         background,
     )
-    await background.sweep_and_check()
+    await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
     fleet = membership(settings, os.environ, engine, lambda: _about(context)) if settings.box_name else None
     return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, fleet)

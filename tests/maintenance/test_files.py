@@ -151,6 +151,16 @@ def test_a_file_of_any_medium_is_known_by_its_row(place: Place, extension: str) 
     assert str(other) not in place.kinds().get("spool_foreign", [])
 
 
+@pytest.mark.parametrize(("box", "found"), [("", 1), ("north", 1), ("south", 0)])
+def test_a_file_is_missed_only_where_it_is_kept(place: Place, box: str, found: int) -> None:
+    (place.spool / R1 / "2.png").unlink()
+    place.tamper("UPDATE images SET row = json_set(row, '$.state', 'kept', '$.box', 'north') WHERE image = 2")
+    tally = Tally()
+    with open_read_only(place.path) as live:
+        check_spool(live, place.spool, 0.0, tally, silent, box)
+    assert sum(kind.count for kind in tally.kinds if kind.kind == "spool_missing") == found
+
+
 def test_what_is_on_its_way_or_young_is_left_out(place: Place) -> None:
     (place.spool / R2 / ".3-a1-1.raw").write_text("x")
     assert place.kinds() == {}

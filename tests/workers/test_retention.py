@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from comfyledger.core.rows import ImageRow, ImageState, Upload
 from comfyledger.ledger.ports import ImageFilter
@@ -75,6 +76,15 @@ async def test_at_the_start_what_was_not_recorded_as_kept_goes(tmp_path: Path) -
     swept = await retention(spool, [image(1, "kept"), image(2, "pending", sha256="")]).sweep_at_start()
     assert swept == 2
     assert left(spool) == [1]
+
+
+async def test_at_the_start_of_a_box_what_another_one_keeps_now_goes(tmp_path: Path) -> None:
+    """It was rendered here, given up, and rendered again there."""
+    spool = spooled(tmp_path, 1, 2, 3)
+    rows = [replace(image(index, "kept"), box=box) for index, box in enumerate(("north", "south", ""), 1)]
+    here = Retention(spool, Rows(rows), 7, lambda: 0.0, box="north")  # type: ignore[arg-type]
+    assert await here.sweep_at_start() == 1
+    assert left(spool) == [1, 3]
 
 
 async def test_files_of_a_batch_that_the_ledger_does_not_know_stay(tmp_path: Path) -> None:

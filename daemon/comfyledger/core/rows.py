@@ -339,6 +339,10 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
         """Whether more files came than images were asked for, and a person must say which is this one's."""
         return (self.state, self.code, self.sha256) == ("parked", "wrong_count", "")
 
+    def is_elsewhere(self, box: str) -> bool:
+        """Whether another box of the fleet keeps its file. `box`: the one that asks; empty without a fleet."""
+        return bool(box) and self.box not in {"", box}
+
     def upload(self, store: str) -> Upload | None:
         for upload in self.uploads:
             if upload.store == store:

@@ -112,6 +112,8 @@ class Ledger(Protocol):
     """32 bytes, the key of the digests of requests. Never changes."""
     is_shared: bool
     """Whether others append to the same log."""
+    is_current: bool
+    """Whether this ledger has had all of the log since it was opened. False only for a shared log that was away."""
     taken: Taken
     """What the last group took in of others before its first message. Its lines are also the first ones of the group.
     """

@@ -48,10 +48,14 @@ class Background(msgspec.Struct, frozen=True):
     input_retention: InputRetention
     inputs_lost: Known
 
-    async def sweep_and_check(self) -> None:
-        """Once before the first batch: remove what a crash left of files, and check the room on the disks."""
-        await self.retention.sweep_at_start()
-        await self.inputs.sweep(self.inputs_lost)
+    async def sweep_and_check(self, *, is_current: bool) -> None:
+        """Once before the first batch: remove what a crash left of files, and check the room on the disks.
+
+        `is_current`: whether the ledger has all of the log. Otherwise it may not know yet which files are kept.
+        """
+        if is_current:
+            await self.retention.sweep_at_start()
+            await self.inputs.sweep(self.inputs_lost)
         await self.disk_guard.look()
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
@@ -88,7 +92,7 @@ def build_background(
         workers=workers,
         mover=Mover(engine.view, reporter, workers.was_running),
         asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
-        retention=Retention(spool, reader, settings.spool.keep_days, now_s, outputs),
+        retention=Retention(spool, reader, settings.spool.keep_days, now_s, outputs, settings.box_name),
         follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
         disks=disks,

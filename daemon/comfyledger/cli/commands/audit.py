@@ -49,7 +49,7 @@ def audit(
     from comfyledger.maintenance.audit.run import audit as compare
 
     found = settings_of(ctx, config_path)
-    folders = Folders(str(found.spool_path), str(found.inputs_path), str(found.thumbnails_path))
+    folders = Folders(str(found.spool_path), str(found.inputs_path), str(found.thumbnails_path), found.box_name)
     tally, began_s = Tally(), time.monotonic()
     with refusing(), bars() as progress:
         audited = compare(found.ledger_path, folders, anchor, time.time(), tally, progress)

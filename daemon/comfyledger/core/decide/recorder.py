@@ -31,7 +31,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     def is_foreign(self, image: ImageRow) -> bool:
         """Whether another box keeps the file of an image, so that this one has nothing to report about it."""
-        return bool(self.box) and image.box not in {"", self.box}
+        return image.is_elsewhere(self.box)
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ class SharedLedger(ports.Ledger):
         self._log: Final = log
         self.ledger_id, self.epoch, self.secret = replica.ledger_id, replica.epoch, replica.secret
         self.taken = Taken()
+        self.is_current = False
         self._entry = _Collected()
 
     @classmethod
@@ -96,6 +97,7 @@ class SharedLedger(ports.Ledger):
             with self._replica.group() as lines:
                 self.taken = self._take_in(turn.missing)
                 self._entry = _Collected()
+                self.is_current = True
                 yield lines
                 crash_points.at("log.decided")
                 self._write(turn)
@@ -105,11 +107,13 @@ class SharedLedger(ports.Ledger):
 
     def catch_up(self) -> Taken:
         page = self._log.page(self.head.position)
+        more = len(page.lines) == PAGE_LINES
+        self.is_current = self.is_current or not more
         if not page.lines:
             return Taken()
         with self._replica.group():
             taken = self._take_in(page)
-        return Taken(taken.lines, taken.rows, more=len(page.lines) == PAGE_LINES)
+        return Taken(taken.lines, taken.rows, more=more)
 
     def _take_in(self, page: Page) -> Taken:
         before = self.head.position

@@ -62,6 +62,7 @@ class Ledger(ports.Ledger):
     """An open ledger, made by `open`. `close` gives up its lock. `ports.Ledger` documents the other methods."""
 
     is_shared = False
+    is_current = True
     taken = Taken()
 
     def __init__(self, connection: sqlite3.Connection, held: Hold | None = None) -> None:

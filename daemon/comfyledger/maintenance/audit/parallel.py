@@ -52,11 +52,12 @@ NICENESS: Final = 10
 
 
 class Folders(msgspec.Struct, frozen=True):
-    """The folders of the files that a ledger has rows about."""
+    """The folders of the files that a ledger has rows about. `box`: whose they are, in a fleet."""
 
     spool: str
     inputs: str
     thumbnails: str
+    box: str = ""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -121,7 +122,7 @@ def check_rest(live: sqlite3.Connection, scope: Scope, tally: Tally, progress: P
     with part("the texts", tally):
         compare.check_texts(live, tally, progress)
     with part("the rows of the images", tally):
-        check_spool(live, Path(scope.folders.spool), scope.now_s, tally, progress)
+        check_spool(live, Path(scope.folders.spool), scope.now_s, tally, progress, scope.folders.box)
     with part("the rows of the inputs", tally):
         check_inputs(live, Path(scope.folders.inputs), scope.now_s, tally, progress)
     with part("the thumbnails", tally):

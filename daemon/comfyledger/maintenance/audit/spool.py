@@ -33,13 +33,19 @@ OWNER: Final = frozenset({".ledger", ".ledger.new"})
 _IMAGES: Final = "SELECT row FROM images WHERE (batch_id, image) > (?, ?) ORDER BY batch_id, image LIMIT ?"
 
 
-def check_spool(connection: sqlite3.Connection, root: Path, now_s: float, tally: Tally, progress: Progress) -> None:
-    """Check every file and every row. `now_s` is the wall clock. Raises OSError if the spool cannot be read."""
+def check_spool(
+    connection: sqlite3.Connection, root: Path, now_s: float, tally: Tally, progress: Progress, box: str = ""
+) -> None:
+    """Check every file and every row. `now_s` is the wall clock. `box`: whose spool it is, in a fleet.
+
+    Raises OSError if the spool cannot be read.
+    """
     total = connection.execute("SELECT count(*) FROM images").fetchone()[0]
     folders = {entry.name for entry in _entries(root)}
     for number, row in enumerate(rows_of_images(connection), 1):
-        if row.sha256 and (row.batch_id in folders or _must_stay(row)) and _wrong(root, row):
-            _add_if_still_wrong(connection, root, row, tally)
+        is_here = row.sha256 and not row.is_elsewhere(box)
+        if is_here and (row.batch_id in folders or _must_stay(row)) and _wrong(root, row):
+            _add_if_still_wrong(connection, root, row, tally, box)
         progress("files of the spool", number, total)
     for path in files_in(root):
         if not _TEMPORARY.fullmatch(path.name) and not _is_known(connection, root, path) and is_old(path, now_s):
@@ -79,10 +85,10 @@ def _must_stay(row: ImageRow) -> bool:
     return row.state in {"kept", "parked"} or (row.state == "stored" and not row.uploads)
 
 
-def _add_if_still_wrong(connection: sqlite3.Connection, root: Path, before: ImageRow, tally: Tally) -> None:
+def _add_if_still_wrong(connection: sqlite3.Connection, root: Path, before: ImageRow, tally: Tally, box: str) -> None:
     """Add a finding if the file is still wrong by the row as it is now."""
     row = row_of_image(connection, before.batch_id, before.index)
-    if row is not None and (wrong := _wrong(root, row)):
+    if row is not None and not row.is_elsewhere(box) and (wrong := _wrong(root, row)):
         kind, how = wrong
         tally.add(kind, str(_path_of(root, row)), f"The file of {row.file} ({row.state}): {how}.")
 

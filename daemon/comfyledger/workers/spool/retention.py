@@ -98,7 +98,7 @@ class Outputs:
 
 class Retention:
     """Clears the spool and ComfyUI's outputs: those that `outputs` names when they are cleared. `now_s` is the wall
-    clock, because file times are.
+    clock, because file times are. `box`: this one of a fleet, whose spool it is.
     """
 
     def __init__(
@@ -108,12 +108,14 @@ class Retention:
         keep_days: float,
         now_s: Callable[[], float],
         outputs: Callable[[], Iterable[Outputs]] = tuple,
+        box: str = "",
     ) -> None:
         self._spool = spool
         self._reader = reader
         self._keep_s = keep_days * DAY_S
         self._now_s = now_s
         self._outputs = outputs
+        self._box = box
 
     async def sweep_at_start(self) -> int:
         """Delete temporaries, forgotten files, and files that are not recorded as kept; these are fetched again.
@@ -125,7 +127,8 @@ class Retention:
         for batch_id in await asyncio.to_thread(self._spool.batches):
             rows = await self._images(batch_id)
             if rows:
-                images = {row.index for row in rows if row.sha256 and not row.is_forgotten}
+                own = (row for row in rows if not row.is_elsewhere(self._box))
+                images = {row.index for row in own if row.sha256 and not row.is_forgotten}
                 kept[batch_id] = images | await self._waiting(batch_id)
         removed = await asyncio.to_thread(
             self._spool.sweep, lambda batch_id, index: batch_id not in kept or index in kept[batch_id]

@@ -23,6 +23,7 @@ import pytest
 from msgspec.structs import replace
 
 import comfyledger_cloudinary.account
+import comfyledger_folder.store
 import comfyledger_objects.options
 from comfyledger import client, settings, wire, workflows
 from comfyledger.cli.base import EXIT_CODES
@@ -374,7 +375,8 @@ def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
 
 def test_config_toml_shows_no_key_that_does_not_exist() -> None:
     beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
-    beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
+    beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES}
+    beside |= {f"stores.folder.{option}" for option in ("kind", *comfyledger_folder.store.OPTIONS)}
     beside |= {f"plugins.cloudinary.{option}" for option in comfyledger_cloudinary.account._KNOWN}
     beside |= {f"plugins.s3.{option}" for option in KNOWN["s3"]}
     for kind in ("gcs", "azure"):
@@ -407,7 +409,8 @@ def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path, monk
         name: loaded.workflows[name].inputs for name in workflows.SAMPLES
     }
     defaults = settings.load(None)
-    assert (loaded.state_dir, loaded.stores) == (defaults.state_dir, defaults.stores)
+    assert loaded.state_dir == defaults.state_dir
+    assert loaded.stores == {"folder": {**defaults.stores["folder"], "shared": False}}
     assert (loaded.ledger_path, loaded.spool_path) == (defaults.ledger_path, defaults.spool_path)
     assert loaded.inputs_path == defaults.inputs_path
 

@@ -66,6 +66,44 @@ def test_what_cannot_be_used_is_refused_with_its_place(tmp_path: Path, text: str
     assert said in refused(tmp_path, text).message
 
 
+FLEET = "[ledger]\nshared = 'env:LOG'\n[box]\nname = 'north'\n"
+
+
+@pytest.mark.parametrize(
+    ("stores", "path", "hint"),
+    [
+        ("", "stores.folder.shared", "write shared = true into [stores.folder]"),
+        ("[stores.disk]\nkind = 'folder'\nroot = '/x'", "stores.disk.shared", "shared = true into [stores.disk]"),
+        ("[stores.disk]\nkind = 'folder'\nshared = false", "stores.disk.shared", "mounted it at the same path"),
+        ("[stores.disk]\nkind = 'folder'\nshared = 1", "stores.disk.shared", "mounted it at the same path"),
+        (
+            "[stores.b]\nkind = 's3'\nunsafe_overwrite_check = 'head'",
+            "stores.b.unsafe_overwrite_check",
+            "Use a server that refuses to overwrite",
+        ),
+        (
+            "[plugins.s3]\nunsafe_overwrite_check = 'head'\n[stores.b]\nkind = 's3'",
+            "stores.b.unsafe_overwrite_check",
+            "leave unsafe_overwrite_check out",
+        ),
+    ],
+)
+def test_boxes_that_share_a_log_need_a_store_where_none_overwrites_another(
+    tmp_path: Path, stores: str, path: str, hint: str
+) -> None:
+    refusal = refused(tmp_path, FLEET + stores)
+    assert refusal.path == path
+    assert "[ledger] shared is set, and [stores." in refusal.message
+    assert hint in refusal.hint
+    load(tmp_path, stores)
+
+
+def test_a_folder_that_every_box_has_and_a_bucket_that_keeps_what_it_has_can_be_shared(tmp_path: Path) -> None:
+    disk = "[stores.disk]\nkind = 'folder'\nroot = '/x'\nshared = true\n"
+    bucket = "[stores.b]\nkind = 's3'\nbucket = 'images'\nunsafe_overwrite_check = ''\n"
+    assert set(load(tmp_path, FLEET + disk + bucket).stores) == {"disk", "b"}
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="cannot be read"):
         settings.load(tmp_path / "none.toml")

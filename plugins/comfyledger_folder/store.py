@@ -22,6 +22,7 @@ Symbolic links within the root may lead to other folders within the root only. `
 from __future__ import annotations
 
 import asyncio
+import difflib
 import errno
 import os
 import threading
@@ -57,6 +58,7 @@ PATIENCE_S: Final = 1_200.0
 THREADS: Final = 4
 T = TypeVar("T")
 
+OPTIONS: Final = ("root", "shared")
 LANE_CODES: Final[dict[int, str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "full"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), "configuration"),
@@ -87,10 +89,16 @@ class FolderStore:
 
     @classmethod
     def open(cls, name: str, options: Mapping[str, Any], state_dir: Path) -> FolderStore:
-        """The only option is `root`: an absolute path, or one that begins with `~`."""
+        """Of the options, `root` is an absolute path, or one that begins with `~`. `shared` changes nothing here:
+
+        whether a folder is the same one on several machines is checked where their log is known to be shared.
+        """
         for option in options:
-            if option != "root":
-                raise ValueError(f"stores.{name}: unknown option {option!r}; did you mean 'root'?")
+            if option not in OPTIONS:
+                near = difflib.get_close_matches(option, OPTIONS, 1, 0.0)[0]
+                raise ValueError(f"stores.{name}: unknown option {option!r}; did you mean {near!r}?")
+        if not isinstance(options.get("shared", False), bool):
+            raise ValueError(f"stores.{name}: shared must be true or false")
         root = Path(os.path.expanduser(on_disk(str(options.get("root", "")))))
         if not root.is_absolute():
             raise ValueError(f"stores.{name}: root must be an absolute path (a leading ~ is expanded)")

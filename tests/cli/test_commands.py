@@ -525,6 +525,7 @@ def test_config_check_asks_the_plugins_what_they_think_of_their_options(tmp_path
     assert result.returncode == base.REFUSED
     (mistake,) = json.loads(result.stdout)["mistakes"]
     assert (mistake["path"], "did you mean 'cloud_name'?" in mistake["message"]) == ("stores.c", True)
+    assert "stores.c" not in mistake["message"], "the path says it"
 
 
 def test_run_gives_the_settings_to_the_daemon_and_ends_as_it_does(

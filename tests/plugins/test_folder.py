@@ -100,6 +100,14 @@ def test_a_root_must_be_absolute(tmp_path: Path, options: dict[str, Any]) -> Non
 def test_an_unknown_option_is_answered_with_the_known_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"stores\.main.*'rot'.*'root'"):
         FolderStore.open("main", {"root": "/x", "rot": 1}, tmp_path)
+    with pytest.raises(ValueError, match=r"stores\.main.*'share'.*'shared'"):
+        FolderStore.open("main", {"root": "/x", "share": True}, tmp_path)
+    with pytest.raises(ValueError, match="true or false"):
+        FolderStore.open("main", {"root": "/x", "shared": "yes"}, tmp_path)
+
+
+def test_a_shared_folder_is_the_same_place(tmp_path: Path) -> None:
+    assert FolderStore.open("m", {"root": "/x", "shared": True}, tmp_path).identity == "folder:/x"
 
 
 # putting

@@ -92,6 +92,21 @@ def _fleet(settings: Settings) -> Iterator[Mistake]:
     if not settings.box.name:
         hint = 'Write name = "north", for example: a name that no other box of the fleet has.'
         yield Mistake("box.name", "[ledger] shared is set, and the box has no name.", hint)
+    for name, options in settings.stores.items():
+        yield from _store_of_fleet(name, options)
+
+
+def _store_of_fleet(name: str, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """What keeps a store from being one place for all boxes, where none overwrites the files of another."""
+    section = f"[stores.{name}]"
+    if options["kind"] == "folder" and options.get("shared") is not True:
+        text = f"[ledger] shared is set, and {section} does not say that every box has this folder."
+        hint = f"If every box has mounted it at the same path, write shared = true into {section}."
+        yield Mistake(f"stores.{name}.shared", text, hint)
+    if options.get("unsafe_overwrite_check"):
+        text = f"[ledger] shared is set, and {section} unsafe_overwrite_check lets one box overwrite files of another."
+        hint = "Use a server that refuses to overwrite, and leave unsafe_overwrite_check out."
+        yield Mistake(f"stores.{name}.unsafe_overwrite_check", text, hint)
 
 
 def _path(path: str, base: Path) -> str:

@@ -40,7 +40,7 @@ def _of_stores(settings: Settings) -> Iterator[Mistake]:
         if store.waiting is None:
             yield Mistake(
                 f"stores.{store.name}",
-                f"The store cannot be used: {store.problem}",
+                f"The store cannot be used: {store.problem.removeprefix(f'stores.{store.name}: ')}",
                 "See `comfyledger config example`.",
             )
 

@@ -191,6 +191,7 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.ForgetInput: wire.ForgetInput(f"sha256:{SHA256}", all_labels=True),
     wire.AddBackend: wire.AddBackend("gpu-7", "http://gpu-7.example:8188", ["flux"], 60, 2),
     wire.RemoveBackend: wire.RemoveBackend("gpu-7", move=True),
+    wire.GiveUpBox: wire.GiveUpBox("north"),
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),
     wire.SetPriority: wire.SetPriority("b", "high"),

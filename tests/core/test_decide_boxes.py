@@ -8,7 +8,7 @@ from comfyledger.core.boxes import BoxRow
 from comfyledger.core.commands import GiveUpBox, JoinBox, LeaveBox
 from comfyledger.core.decide import boxes
 from comfyledger.core.events import BoxGivenUp, BoxJoined, BoxLeft, stream_of
-from comfyledger.core.results import BoxKnown, Changed
+from comfyledger.core.results import BoxKnown
 from comfyledger.errors import Refused
 from support.core_builders import PlainLedger, given
 
@@ -69,7 +69,7 @@ def test_a_box_that_comes_back_has_a_later_term_than_ever() -> None:
 def test_a_box_that_left_is_given_up_once() -> None:
     ledger = given(JOIN, leaving())
     then = ledger.when(GiveUpBox("cli", "north"))
-    assert (then.answer, then.events) == (Changed(0), (BoxGivenUp("north", "cli"),))
+    assert (then.answer, then.events) == (BoxKnown("north", 1, changed=True), (BoxGivenUp("north", "cli"),))
     assert row_of(ledger).given_up
     assert ledger.when(GiveUpBox("cli", "north")).events == ()
 

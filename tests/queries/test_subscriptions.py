@@ -306,6 +306,7 @@ def test_every_request_is_known_to_these_tests() -> None:
     tested |= {
         "add_backend",
         "remove_backend",
+        "give_up_box",
         "read_log",
         "explain",
         "survey_store",

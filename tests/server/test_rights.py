@@ -57,6 +57,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("raise_series", {"store": "x", "found": [SERIES]}, "admin"),
     ("add_backend", {"name": "x", "url": "http://x.example"}, "admin"),
     ("remove_backend", {"name": "x"}, "admin"),
+    ("give_up_box", {"name": "x"}, "operate"),
     ("add_webhook", {"name": "x", "url": "https://x.example"}, "operate"),
     ("remove_webhook", {"name": "x"}, "operate"),
     ("list_webhooks", {}, "operate"),
@@ -68,7 +69,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
 ]
 """Every request, and the least right that may send it. Events that a subscription pushes come after all answers."""
 COUNTS_ALL = {kind for kind in wire.REQUESTS if "webhook" in kind}
-COUNTS_ALL |= {"survey_store", "raise_series", "move", "list_checks"}
+COUNTS_ALL |= {"survey_store", "raise_series", "move", "give_up_box", "list_checks"}
 """These also need a token that sees all labels."""
 SEES = pytest.mark.parametrize("read_all", [True, False], ids=["all labels", "its own"])
 BY = pytest.mark.parametrize("right", RIGHTS)

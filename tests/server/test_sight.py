@@ -25,7 +25,7 @@ from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
 from comfyledger.server.tokens import Right
-from comfyledger.wire.routes import BACKEND, BATCH, INPUTS, ROUTES, STORE, WORKFLOW, Route
+from comfyledger.wire.routes import BACKEND, BATCH, BOX, INPUTS, ROUTES, STORE, WORKFLOW, Route
 from support import spool_files
 from support.http_requests import as_http
 from support.waiting import DEADLINE_S, until
@@ -211,10 +211,11 @@ NAMES_NOTHING |= {
     "add_input",
     "add_backend",
     "remove_backend",
+    "give_up_box",
 }
 NAMES_NOTHING |= {kind for kind in wire.REQUESTS if "webhook" in kind}
-"""Requests with tests of their own below. `survey_store`, `raise_series`, `move`, `list_checks` and those
-about webhooks are refused whatever they name."""
+"""Requests with tests of their own below. `survey_store`, `raise_series`, `move`, `give_up_box`, `list_checks` and
+those about webhooks are refused whatever they name."""
 
 
 def test_every_request_that_names_something_is_tried() -> None:
@@ -506,7 +507,7 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
 NAMES_NOTHING_OVER_HTTP = {
     *((method, BACKEND) for method in ("PUT", "DELETE")),
     *((route.method, route.path) for route in ROUTES if "webhook" in route.kind),
-    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", "/v1/move", STORE, INPUTS)),
+    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", "/v1/move", f"{BOX}/give-up", STORE, INPUTS)),
     ("GET", f"{WORKFLOW}/inputs"),
     *(
         ("GET", path)

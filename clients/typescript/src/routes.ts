@@ -22,6 +22,7 @@ export const ROUTES = {
   get_batch: {"method": "GET", "path": "/v1/batches/{batch_id}"},
   get_image: {"method": "GET", "path": "/v1/images/{image}"},
   get_recipe: {"method": "GET", "path": "/v1/images/{image}/recipe"},
+  give_up_box: {"method": "POST", "path": "/v1/boxes/{name}/give-up"},
   list_batches: {"method": "GET", "path": "/v1/batches", "renamed": {"before": "cursor"}},
   list_characters: {"method": "GET", "path": "/v1/characters", "renamed": {"before": "cursor"}},
   list_checks: {"method": "GET", "path": "/v1/checks"},

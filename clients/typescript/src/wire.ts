@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 90d25202fb7d5ed6f5806a01cc9d7506414b9b61f92379c33efdc3ac133fc051
+// Made by generate.py from the JSON Schema of the wire, sha256 b6f103a28db7fd6f13810ca1cd92220be660710c06219a576583e32a98f27135
 
 /**
  * What a client sends.
@@ -21,6 +21,7 @@ export type ClientFrame =
   | ForgetInputRequest
   | AddBackendRequest
   | RemoveBackendRequest
+  | GiveUpBoxRequest
   | CancelRequest
   | RetryRequest
   | SetPriorityRequest
@@ -123,6 +124,7 @@ export type ServerFrame =
   | ForgetInputResult
   | AddBackendResult
   | RemoveBackendResult
+  | GiveUpBoxResult
   | CancelResult
   | RetryResult
   | SetPriorityResult
@@ -1263,6 +1265,23 @@ export interface RemoveBackend {
    * Whether its prompts go to others.
    */
   move?: boolean;
+}
+export interface GiveUpBoxRequest {
+  type: "give_up_box";
+  /**
+   * The client's own mark of a request; its answer repeats it. At most 128 characters.
+   */
+  id?: string | number | null;
+  data: GiveUpBox;
+}
+/**
+ * Says that a box which has left the fleet does not come back with the images that only it keeps. They are rendered again under their numbers, without the wait of `[box] orphan_after_s`. A box that takes part is `box_present`, and one that has never joined is `unknown_box`. To give up a box again changes nothing.
+ */
+export interface GiveUpBox {
+  /**
+   * The name of the box.
+   */
+  name: string;
 }
 export interface CancelRequest {
   type: "cancel";
@@ -5016,6 +5035,27 @@ export interface RemovedBackend {
    */
   prompts: number | null;
 }
+export interface GiveUpBoxResult {
+  type: "result";
+  /**
+   * The client's own mark of a request; its answer repeats it. At most 128 characters.
+   */
+  id: string | number | null;
+  data: GivenUpBox;
+}
+/**
+ * A box that nobody waits for any more.
+ */
+export interface GivenUpBox {
+  /**
+   * The name of the box.
+   */
+  name: string;
+  /**
+   * Whether it was waited for until now.
+   */
+  changed: boolean;
+}
 export interface CancelResult {
   type: "result";
   /**
@@ -6285,6 +6325,7 @@ export interface Results {
   forget_input: InputInfo;
   add_backend: AddedBackend;
   remove_backend: RemovedBackend;
+  give_up_box: GivenUpBox;
   cancel: ChangedCount;
   retry: ChangedCount;
   set_priority: ChangedCount;

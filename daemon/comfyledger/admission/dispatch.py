@@ -11,6 +11,7 @@ from comfyledger import crash_points, wire
 from comfyledger.admission import (
     admit,
     backends,
+    boxes,
     check_each,
     forget,
     inputs,
@@ -66,7 +67,7 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await listing.list_characters(context, message)
         case wire.AddInput() | wire.ListInputs() | wire.ForgetInput():
             return await _about_input(context, label, message)
-        case wire.Recover() | wire.Forget() | wire.Review() | wire.Move():
+        case wire.Recover() | wire.Forget() | wire.Review() | wire.Move() | wire.GiveUpBox():
             return await _operated(context, label, message)
         case wire.SurveyStore() | wire.RaiseSeries() | wire.AddBackend() | wire.RemoveBackend():
             return await _about_place(context, label, message)
@@ -124,7 +125,9 @@ async def _tell(
 
 
 async def _operated(
-    context: Dependencies, label: str, message: wire.Recover | wire.Forget | wire.Review | wire.Move
+    context: Dependencies,
+    label: str,
+    message: wire.Recover | wire.Forget | wire.Review | wire.Move | wire.GiveUpBox,
 ) -> wire.Answer:
     match message:
         case wire.Recover():
@@ -135,6 +138,8 @@ async def _operated(
             return await reviews.review(context, label, message)
         case wire.Move():
             return await moving.move(context, label, message)
+        case wire.GiveUpBox():
+            return await boxes.give_up(context, label, message)
 
 
 async def _about_place(

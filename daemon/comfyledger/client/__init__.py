@@ -307,6 +307,13 @@ class Client:
         prompts, unless they are to `move` to others."""
         return await self._link.ask(wire.RemoveBackend(name, move), wire.RemovedBackend)
 
+    async def give_up_box(self, name: str) -> wire.GivenUpBox:
+        """Wait no more for a box that has left the fleet: the images that only it keeps are rendered again.
+
+        Raises Refused(unknown_box, box_present).
+        """
+        return await self._link.ask(wire.GiveUpBox(name), wire.GivenUpBox)
+
     async def add_webhook(self, name: str, url: str, *, kinds: Sequence[str] = ()) -> wire.AddedWebhook:
         """Add a webhook, or give one that was added another address or other kinds. The answer has its secret, also if
         it is repeated with equal values.

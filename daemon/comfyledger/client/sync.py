@@ -232,6 +232,7 @@ class SyncClient:
     forget_input = _waiting(Client.forget_input)
     add_backend = _waiting(Client.add_backend)
     remove_backend = _waiting(Client.remove_backend)
+    give_up_box = _waiting(Client.give_up_box)
     add_webhook = _waiting(Client.add_webhook)
     remove_webhook = _waiting(Client.remove_webhook)
     list_webhooks = _waiting(Client.list_webhooks)

@@ -322,7 +322,7 @@ class LeaveBox(Command[BoxKnown], frozen=True):
     reason: LeaveReason
 
 
-class GiveUpBox(Command[Changed], frozen=True):
+class GiveUpBox(Command[BoxKnown], frozen=True):
     """Do not wait for a box that left: what only it keeps is rendered again."""
 
     name: str

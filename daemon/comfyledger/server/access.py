@@ -169,6 +169,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.Forget: "admin",
     wire.AddBackend: "admin",
     wire.RemoveBackend: "admin",
+    wire.GiveUpBox: "operate",
     wire.AddWebhook: "operate",
     wire.RemoveWebhook: "operate",
     wire.ListWebhooks: "operate",
@@ -193,8 +194,8 @@ def check_right(caller: Caller, needed: Right) -> None:
 
 
 _OF_WEBHOOKS: Final = (wire.AddWebhook, wire.RemoveWebhook, wire.ListWebhooks, wire.TestWebhook, wire.ReplayWebhook)
-OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries, wire.Move, wire.ListChecks, *_OF_WEBHOOKS)
-"""Requests about what a store or a ComfyUI has, or a webhook delivers, whichever label it belongs to."""
+OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries, wire.Move, wire.GiveUpBox, wire.ListChecks, *_OF_WEBHOOKS)
+"""Requests about what a store, a ComfyUI or a box has, or a webhook delivers, whichever label it belongs to."""
 
 
 def check_reads_all(caller: Caller) -> None:

@@ -27,6 +27,7 @@ from comfyledger.wire.answers.changes import (
     AddedBackend,
     ChangedCount,
     Forgotten,
+    GivenUpBox,
     Moved,
     Recovered,
     RecoveryStep,
@@ -102,6 +103,7 @@ from comfyledger.wire.frames import (
 )
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.backends import AddBackend, RemoveBackend
+from comfyledger.wire.requests.boxes import GiveUpBox
 from comfyledger.wire.requests.files import FileAsked, ImageWanted, InputValue, Scalar
 from comfyledger.wire.requests.inputs import AddInput, ForgetInput, ListInputs
 from comfyledger.wire.requests.parts import PRIORITIES, SUBPROTOCOL, Id, Limit, Message, Priority
@@ -202,6 +204,8 @@ __all__ = [
     "GetBatch",
     "GetImage",
     "GetRecipe",
+    "GiveUpBox",
+    "GivenUpBox",
     "Hello",
     "Id",
     "ImageAsked",

@@ -90,6 +90,7 @@ THUMBNAIL: Final = f"{IMAGE}/thumbnail"
 INPUTS: Final = "/v1/inputs"
 """PUT takes the bytes of an input file. It is no request of the websocket, so it is not in the table."""
 BACKEND: Final = "/v1/backends/{name}"
+BOX: Final = "/v1/boxes/{name}"
 WEBHOOK: Final = "/v1/webhooks/{name}"
 WORKFLOW: Final = "/v1/workflows/{workflow}"
 STORE: Final = "/v1/stores/{store}/series"
@@ -127,6 +128,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/backends", "server_info", "The ComfyUI servers.", part="backends"),
     Route("PUT", BACKEND, "add_backend", "Add a ComfyUI, or keep one that was added."),
     Route("DELETE", BACKEND, "remove_backend", "Remove a ComfyUI that was added."),
+    Route("POST", f"{BOX}/give-up", "give_up_box", "Wait no more for a box that has left the fleet."),
     Route("GET", "/v1/stores", "server_info", "The stores.", part="stores"),
     Route("GET", STORE, "survey_store", "A page of what a store holds, by series."),
     Route("POST", STORE, "raise_series", "Make series continue above the numbers that a store holds."),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comfyledger.cli.base import LABEL, Group, json_option, refusing
+from comfyledger.cli.base import DONE, LABEL, Group, asks_daemon, json_option, refusing
 from comfyledger.cli.configuration import config_option, running_config_option, settings_of
 from comfyledger.cli.ui.bars import bars
 from comfyledger.cli.ui.terminal import say, say_json, say_table
 from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
+    from comfyledger.client import Client
     from comfyledger.maintenance.fleet import BoxStanding
     from comfyledger.settings import Settings
 
@@ -84,6 +85,21 @@ def leave(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
         say_json(known)
         return
     say(f"{known.name} has left the fleet." if known.changed else f"{known.name} had left the fleet already.")
+
+
+@fleet.command("give-up")
+@click.argument("name")
+@json_option
+@asks_daemon
+async def give_up(client: Client, name: str, as_json: bool) -> int:
+    """Wait no more for a box that has left: the images that only it keeps are rendered again, under their numbers."""
+    gone = await client.give_up_box(name)
+    if as_json:
+        say_json(gone)
+        return DONE
+    said = "given up: what only it keeps is rendered again" if gone.changed else "given up already"
+    say(f"{gone.name} is {said}.")
+    return DONE
 
 
 @fleet.command()

@@ -8,7 +8,7 @@ from comfyledger.core.boxes import BoxRow
 from comfyledger.core.commands import GiveUpBox, JoinBox, LeaveBox
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import BoxGivenUp, BoxJoined, BoxLeft
-from comfyledger.core.results import BoxKnown, Changed
+from comfyledger.core.results import BoxKnown
 from comfyledger.errors import Refused
 
 PRESENT_MAX: Final = 100
@@ -38,7 +38,7 @@ def leave_box(draft: Draft, command: LeaveBox) -> BoxKnown:
     return BoxKnown(row.name, row.term, changed=is_in)
 
 
-def give_up_box(draft: Draft, command: GiveUpBox) -> Changed:
+def give_up_box(draft: Draft, command: GiveUpBox) -> BoxKnown:
     """To give up a box again changes nothing. Raises Refused(unknown_box, box_present)."""
     row = _known(draft, command.name)
     if row.present:
@@ -46,7 +46,7 @@ def give_up_box(draft: Draft, command: GiveUpBox) -> Changed:
         raise Refused("box_present", f"The box {row.name} takes part in the fleet.", hint=hint, path="name")
     if not row.given_up:
         draft.emit(BoxGivenUp(row.name, command.label))
-    return Changed(0)
+    return BoxKnown(row.name, row.term, changed=not row.given_up)
 
 
 def _known(draft: Draft, name: str) -> BoxRow:

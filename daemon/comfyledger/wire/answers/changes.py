@@ -84,6 +84,13 @@ class RemovedBackend(Answer, frozen=True):
     ]
 
 
+class GivenUpBox(Answer, frozen=True):
+    """A box that nobody waits for any more."""
+
+    name: Annotated[str, Meta(description="The name of the box.", examples=["north"])]
+    changed: Annotated[bool, Meta(description="Whether it was waited for until now.")]
+
+
 class RecoveryStep(Answer, frozen=True):
     """What is done with some images of a page."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from comfyledger.wire.requests.backends import AddBackend, RemoveBackend
+from comfyledger.wire.requests.boxes import GiveUpBox
 from comfyledger.wire.requests.inputs import AddInput, ForgetInput, ListInputs
 from comfyledger.wire.requests.parts import Message
 from comfyledger.wire.requests.reading import (
@@ -57,6 +58,7 @@ REQUESTS: Final[dict[str, type[Message]]] = {
     "forget_input": ForgetInput,
     "add_backend": AddBackend,
     "remove_backend": RemoveBackend,
+    "give_up_box": GiveUpBox,
     "cancel": Cancel,
     "retry": Retry,
     "set_priority": SetPriority,

@@ -48,7 +48,7 @@ TAGS: Final = {
     "server": "The daemon, its ComfyUIs, stores, workflows and characters.",
 }
 _TAG_OF: Final = {
-    **dict.fromkeys(("pause", "move", "resume", "recover", "forget", "review"), "control"),
+    **dict.fromkeys(("pause", "move", "resume", "recover", "forget", "review", "boxes"), "control"),
     **dict.fromkeys(("server", "workflows", "characters", "backends", "stores", "checks", "activity"), "server"),
     **{part: part for part in ("batches", "images", "inputs", "events", "series", "webhooks")},
     "explain": "images",

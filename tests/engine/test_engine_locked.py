@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, SubmitIntended
 from comfyledger.engine import engine as engines
-from comfyledger.engine import state as states
+from comfyledger.engine import patience
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import StorageFull
 from support.ledger_builders import check_tables, log_of, submission
@@ -58,7 +58,7 @@ async def test_commands_are_told_busy_after_a_while_and_reports_still_wait(rig: 
     commands = rig.send(submission("r2"), CancelBatch("app", "batch-app-r1"))
     await until(lambda: rig.engine.view.is_locked)
     assert not any(task.done() for task in commands)
-    rig.now_ms += int(states.LOCKED_COMMANDS_S * 1000)
+    rig.now_ms += int(patience.LOCKED_COMMANDS_S * 1000)
     for command in commands:
         with pytest.raises(Refused, match="holds the ledger's lock") as refused:
             await command

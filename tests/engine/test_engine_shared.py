@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from comfyledger.core.commands import JoinBox, PauseLane
 from comfyledger.core.reports import LaneStuck
-from comfyledger.engine import state as states
+from comfyledger.engine import patience
 from comfyledger.errors import Refused
 from comfyledger.ledger.shared import log as shared_log
 from comfyledger.ledger.shared.ledger import SharedLedger
@@ -87,7 +87,7 @@ async def test_what_others_commit_wakes_subscribers_and_is_in_memory_in_order(tw
 async def test_without_its_database_commands_are_refused_reports_wait_and_both_go_on(
     two: list[Rig], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "AWAY_COMMANDS_S", 0.2)
+    monkeypatch.setattr(patience, "AWAY_COMMANDS_S", 0.2)
     a, _ = two
     a.start()
     await a.submit(submission("r1"))
@@ -115,7 +115,7 @@ async def test_without_its_database_commands_are_refused_reports_wait_and_both_g
 async def test_a_database_that_hangs_is_given_up_in_time(
     two: list[Rig], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "AWAY_COMMANDS_S", 0.2)
+    monkeypatch.setattr(patience, "AWAY_COMMANDS_S", 0.2)
     monkeypatch.setattr(shared_log, "TURN_S", 0.5)
     a, b = two
     a.start()

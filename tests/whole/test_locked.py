@@ -39,7 +39,7 @@ def reasons(house: House) -> set[str]:
     return {reason["code"] for reason in ready(house)["reasons"]}
 
 
-SOON = {"comfyledger.engine.state.LOCKED_COMMANDS_S": 1.0, "comfyledger.ledger.sqlite.writer.LOCK_TRY_S": 0.2}
+SOON = {"comfyledger.engine.patience.LOCKED_COMMANDS_S": 1.0, "comfyledger.ledger.sqlite.writer.LOCK_TRY_S": 0.2}
 """How long commands wait for the lock, and how long one try for it takes."""
 
 

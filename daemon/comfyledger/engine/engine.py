@@ -12,8 +12,7 @@ is decided meanwhile. Nothing leaves before its commit, and if a commit fails no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -30,7 +29,8 @@ from comfyledger.core.scheduling.effects import Effect, EffectKey
 from comfyledger.engine.first_use import Ask, FirstUse
 from comfyledger.engine.inbox import Inbox, Waiting
 from comfyledger.engine.once import Once
-from comfyledger.engine.state import AWAY_COMMANDS_S, LEDGER_FULL, State, away
+from comfyledger.engine.patience import Patience
+from comfyledger.engine.state import LEDGER_FULL, State
 from comfyledger.engine.view import EngineView
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
 from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
@@ -78,6 +78,7 @@ class Engine:
         self._state = State(ledger, limits, open_images_max, steady_ms)
         self._state.is_member = not policy.box
         self._inbox = Inbox()
+        self._patience = Patience(self._state.lock, self._inbox, steady_ms, is_shared=ledger.is_shared)
         self._first_use = FirstUse(first_use_wait_s, wall_ms, self._decide_again, self._spawn)
         self._observers: list[Observer] = []
         self._thread = LedgerThread("ledger-writer")
@@ -245,15 +246,8 @@ class Engine:
             raise LedgerUnusable(f"Could not commit a group of messages: {error!r}.") from error
 
     async def _take_or_wait(self, group: list[Waiting]) -> None:
-        begun_ms = self._steady_ms()
-        try:
-            with self._answering_in_time(group):
-                await self._write(group)
-        except LedgerLocked as error:
-            self._inbox.put_back([waiting for waiting in group if not waiting.is_refused])
-            self._locked(error, begun_ms)
-        else:
-            self._state.lock.gone(self._steady_ms())
+        with self._patience.waiting_for(group):
+            await self._write(group)
         self._looking = self._state.lock.is_met
 
     async def _write(self, group: list[Waiting]) -> None:
@@ -279,24 +273,6 @@ class Engine:
             changed = {row_id(row): row for row in rows}
             notify_observers(self._observers, Committed(list(lines), changed, 0, 0.0))
 
-    @contextmanager
-    def _answering_in_time(self, group: Sequence[Waiting]) -> Iterator[None]:
-        """While the shared log does not answer, no command waits for it longer than AWAY_COMMANDS_S."""
-        if not self._ledger.is_shared:
-            yield
-            return
-        late = asyncio.get_running_loop().call_later(AWAY_COMMANDS_S, self._refuse_late, group)
-        try:
-            yield
-        finally:
-            late.cancel()
-
-    def _refuse_late(self, group: Sequence[Waiting]) -> None:
-        for waiting in group:
-            if not isinstance(waiting.message, Report):
-                waiting.fail(away())
-        self._inbox.refuse_commands(away())
-
     async def _take(self, group: list[Waiting]) -> None:
         try:
             decided = await self._decided(group, self._terms(group))
@@ -306,13 +282,6 @@ class Engine:
             self._state.storage_full = False
             self._committed(group, *decided)
             self._scrub_if_owed()
-
-    def _locked(self, error: LedgerLocked, begun_ms: int) -> None:
-        """Reports are facts and wait as long as the lock lasts; commands wait for a while."""
-        now, lock = self._steady_ms(), self._state.lock
-        lock.met(now, error, begun_ms)
-        if lock.lasts_s(now) >= lock.commands_wait_s:
-            self._inbox.refuse_commands(lock.refusal())
 
     def _terms(self, group: list[Waiting]) -> Terms:
         """What was open before the group; what the group itself adds is counted while it is decided."""
@@ -365,7 +334,7 @@ class Engine:
         try:
             decided = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
         except LedgerLocked as error:  # all of them are where they were
-            self._locked(error, self._steady_ms())
+            self._patience.met(error, self._steady_ms())
             return
         for _ in commands:
             self._inbox.commands.popleft()

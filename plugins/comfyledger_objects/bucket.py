@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -33,6 +34,10 @@ CLOSE_S: Final = 10.0
 """How long calls that are under way at the end have to end by themselves."""
 LET_GO_S: Final = 10.0
 """How long obstore's threads have to give back what they have of calls that were cancelled. Mostly milliseconds."""
+
+
+class Taken(Exception):
+    """Something has the key already, or another process works on it. Whoever gets this looks what is there."""
 
 
 class GivenUp(Exception):
@@ -63,6 +68,8 @@ class Bucket:
         self._lending = Lending()
         self._store = opened(options)
         self._patient = opened(options, seconds_more=LARGE_S)
+        self.copies = options.kind == "gcs"
+        """Whether obstore makes conditional copies here, and the server has them when it answers."""
         self._conditional = self._store if options.asks_first else opened(options, CONDITION[options.kind])
 
     async def create(self, key: str, content: bytes, attributes: Mapping[str, str]) -> None:
@@ -85,11 +92,56 @@ class Bucket:
 
         obstore has no such mode, so the condition is a header of all requests. It counts when the upload is completed.
         """
+        await self._send_parts(self._conditional, key, pieces, attributes)
+
+    async def create_by_copy(
+        self, key: str, aside: str, pieces: Iterator[bytes], size_bytes: int, attributes: Mapping[str, str]
+    ) -> None:
+        """The same at a server that has no condition for uploads in parts, but one for copies: the parts go to the key
+        `aside`, which is nobody else's, and what they make is copied to its key and deleted.
+
+        What an earlier attempt left there whole is used, and else replaced. Raises Taken in place of
+        AlreadyExistsError, also if another process has just deleted what was aside, because it has used it.
+        """
+        if not await self._is_whole(aside, size_bytes, attributes):
+            await self._send_parts(self._store, aside, pieces, attributes)
+        try:
+            await self.copy(aside, key)
+        except FileNotFoundError as error:
+            raise Taken from error
+        except Taken:
+            await self._drop(aside)
+            raise
+        await self._drop(aside)
+
+    async def copy(self, key: str, target: str) -> None:
+        """Copy an object with its metadata, if nothing has the other key. Raises Taken, FileNotFoundError, others."""
+        from obstore import copy_async
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            await self._lending.lend(copy_async(self._patient, key, target, overwrite=False))
+        except AlreadyExistsError as error:
+            raise Taken from error
+
+    async def _is_whole(self, aside: str, size_bytes: int, attributes: Mapping[str, str]) -> bool:
+        try:
+            found = await self.look(aside)
+        except FileNotFoundError:
+            return False
+        return found.size_bytes == size_bytes and found.said.get("sha256") == attributes.get("sha256")
+
+    async def _drop(self, aside: str) -> None:
+        """An object that stays is ended by a lifecycle rule: it must not fail an upload that has succeeded."""
+        with suppress(Exception):
+            await self.delete(aside)
+
+    async def _send_parts(self, store: Any, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str]) -> None:
         from obstore import put_async
 
         feed, said = Feed(pieces, self._lending), dict[str, Any](attributes)
         sent: Any = put_async(
-            self._conditional,
+            store,
             key,
             feed,
             attributes=said,

@@ -7,9 +7,11 @@ after NFC and casefold.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from comfyledger.plugin_api import Series
@@ -18,6 +20,10 @@ KEY_BYTES_MAX: Final = 1_024
 """The longest key of S3 and Google; of Azure it is as many characters."""
 PROBE_FOLDER: Final = ".comfyledger-probe"
 """Below the prefix: objects that are written and deleted to try whether the server refuses to overwrite."""
+
+
+ASIDE_FOLDER: Final = ".comfyledger-aside"
+"""Below the prefix: large files on the way to their key, at servers that have a condition for copies alone."""
 
 
 def joined(prefix: str, rest: str) -> str:
@@ -40,8 +46,15 @@ def key_of(prefix: str, public_id: str, extension: str) -> str:
     return joined(prefix, f"{public_id}.{extension}" if extension else public_id)
 
 
+def aside_key(prefix: str, key: str, attributes: Mapping[str, str]) -> str:
+    """Where a file is on its way to a key: the same at each attempt, and of no other file or key."""
+    told = json.dumps([key, sorted(attributes.items())])
+    return joined(prefix, f"{ASIDE_FOLDER}/{hashlib.sha256(told.encode()).hexdigest()}")
+
+
 def name_of(prefix: str, key: str) -> tuple[str, str] | None:
-    """Public id and extension of the file with this key; None if it is not below the prefix, or is a probe.
+    """Public id and extension of the file with this key; None if it is not below the prefix, or is a probe or
+    on its way.
 
     `key_of` makes the same key of them again.
     """
@@ -49,7 +62,7 @@ def name_of(prefix: str, key: str) -> tuple[str, str] | None:
         if not key.startswith(f"{prefix}/"):
             return None
         key = key[len(prefix) + 1 :]
-    if key.startswith(f"{PROBE_FOLDER}/"):
+    if key.startswith((f"{PROBE_FOLDER}/", f"{ASIDE_FOLDER}/")):
         return None
     folder, slash, leaf = key.rpartition("/")
     stem, _, extension = leaf.rpartition(".")

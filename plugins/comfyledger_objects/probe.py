@@ -1,8 +1,8 @@
 """Whether a server keeps what it has when it is asked to: found out by trying, and remembered for a week.
 
-Two objects below `.comfyledger-probe/` are written twice, one in one request and one in parts, and deleted again. A
-server that answers the second writing with success has lost the first one: it ignores the condition, and nothing would
-keep it from overwriting somebody's file.
+Two objects below `.comfyledger-probe/` are written twice, one in one request and one in parts, and deleted again. If a
+server has no condition for parts, a copy is made twice, too. A server that answers the second writing with success has
+lost the first one: it ignores the condition, and nothing would keep it from overwriting somebody's file.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from comfyledger.plugin_api import Remark
 from comfyledger_objects.bucket import Bucket
 from comfyledger_objects.calls import Calls
 from comfyledger_objects.faults import is_clear_refusal, is_not_supported
-from comfyledger_objects.keys import PROBE_FOLDER, joined
-from comfyledger_objects.uploads import TAKEN
+from comfyledger_objects.keys import ASIDE_FOLDER, PROBE_FOLDER, joined
+from comfyledger_objects.uploads import TAKEN, Way
 
 REMEMBERED_S: Final = 604_800.0
 REFUSAL_REMEMBERED_S: Final = 600.0
 """The server may be another one soon."""
 LEFT_S: Final = 3_600.0
 """Objects of this age are of a try that has ended. It leaves room for clocks that differ."""
+ASIDE_LEFT_S: Final = 604_800.0
+"""Files of this age that are on their way to their key are of an upload that nobody repeats."""
 CAVEAT: Final = (
     "Promise 8 does not hold for this store: before each upload it looks whether the name is free, and a file that "
     "another program stores at that moment is overwritten."
@@ -39,6 +41,7 @@ CAVEAT: Final = (
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`keeps`: a conditional request does not overwrite. `keeps_in_parts`: a conditional upload in parts neither.
+    `keeps_in_copies`: a conditional copy neither; it is tried only if uploads in parts have no condition.
 
     `at_s`: when that was tried, in seconds since 1970.
     """
@@ -46,6 +49,12 @@ class Verdict:
     keeps: bool
     keeps_in_parts: bool
     at_s: float
+    keeps_in_copies: bool = False
+
+    @property
+    def way(self) -> Way:
+        """How large files are sent."""
+        return "parts" if self.keeps_in_parts else "copy" if self.keeps_in_copies else "whole"
 
     def is_fresh(self, now_s: float) -> bool:
         age_s = now_s - self.at_s
@@ -58,26 +67,30 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verd
     What cannot be deleted, stays: an account that may not delete can be used all the same.
     """
     folder, token = joined(prefix, PROBE_FOLDER), secrets.token_hex(8)
-    one, parts = f"{folder}/{token}-1", f"{folder}/{token}-2"
+    one, parts, copied = (f"{folder}/{token}-{number}" for number in (1, 2, 3))
     try:
         keeps = await _keeps(lambda: bucket.create(one, b"1", {}), is_not_supported, calls)
         in_parts = keeps and await _keeps(
             lambda: bucket.create_in_parts(parts, iter((b"1",)), {}), is_clear_refusal, calls
         )
-        return Verdict(keeps, in_parts, now_s)
+        by_copy = bucket.copies and keeps and not in_parts
+        in_copies = by_copy and await _keeps(lambda: bucket.copy(one, copied), is_clear_refusal, calls)
+        return Verdict(keeps, in_parts, now_s, in_copies)
     finally:
-        for key in (one, parts):
+        for key in (one, parts, copied):
             with suppress(Exception):
                 await bucket.delete(key)
-        await _sweep(bucket, calls, folder, now_s)
+        await _sweep(bucket, calls, folder, now_s - LEFT_S)
+        if bucket.copies:
+            await _sweep(bucket, calls, joined(prefix, ASIDE_FOLDER), now_s - ASIDE_LEFT_S)
 
 
-async def _sweep(bucket: Bucket, calls: Calls, folder: str, now_s: float) -> None:
-    """Delete what is left of earlier tries that were killed. Of a try that runs elsewhere now, nothing is touched."""
+async def _sweep(bucket: Bucket, calls: Calls, folder: str, before_s: float) -> None:
+    """Delete what is left of earlier tries or uploads that were killed. What runs elsewhere now is not touched."""
     with suppress(Exception):
         async for part in calls.listed(folder):
             for found in part:
-                if found.modified_at_ms < (now_s - LEFT_S) * 1_000:
+                if found.modified_at_ms < before_s * 1_000:
                     await bucket.delete(found.key)
 
 
@@ -121,7 +134,15 @@ class Known:
 
 
 def _verdict(said: Mapping[str, Any]) -> Verdict:
-    return Verdict(bool(said["keeps"]), bool(said["keeps_in_parts"]), float(said["at_s"]))
+    in_copies = bool(said.get("keeps_in_copies", False))
+    return Verdict(bool(said["keeps"]), bool(said["keeps_in_parts"]), float(said["at_s"]), in_copies)
+
+
+LARGE: Final[Mapping[Way, str]] = {
+    "parts": "",
+    "copy": f" Files above 16 MiB are sent to a key below {ASIDE_FOLDER}/ first, and copied.",
+    "whole": " Files above 16 MiB are sent in one request, up to 512 MiB.",
+}
 
 
 def refusal(name: str) -> str:
@@ -143,5 +164,4 @@ def about(name: str, verdict: Verdict | None, *, asks_first: bool, now_s: float)
     hours = max(0, round((now_s - verdict.at_s) / 3_600))
     if not verdict.keeps:
         return Remark("failure", refusal(name), option)
-    large = "" if verdict.keeps_in_parts else " Files above 16 MiB are sent in one request, up to 512 MiB."
-    return Remark("ok", f"The server refuses to overwrite, as was tried {hours} hours ago.{large}")
+    return Remark("ok", f"The server refuses to overwrite, as was tried {hours} hours ago.{LARGE[verdict.way]}")

@@ -128,7 +128,7 @@ class ObjectStore:
             self._known.remember(known)
         if not known.keeps:
             raise StoreTrouble(LaneFault("configuration", probe.refusal(self._name)))
-        self._verdict, self._uploads.in_parts = known, known.keeps_in_parts
+        self._verdict, self._uploads.way = known, known.way
 
     async def _ask(self, *, is_enough: bool = False) -> None:
         """One list of one object. Raises StoreTrouble; if enough is known, only for what waiting does not mend."""

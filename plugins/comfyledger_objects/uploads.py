@@ -2,7 +2,8 @@
 
 Files of at most 16 MiB are read whole and sent in one request. Larger ones are sent in parts of 8 MiB, of which a few
 are in memory at a time; the condition is on the request that completes the upload. A server that has no condition for
-that gets a large file in one request too: it is then in memory as a whole, so one at a time, and up to a limit.
+that, but one for copies, gets the parts under another key first. One that has neither gets a large file in one request
+too: it is then in memory as a whole, so one at a time, and up to a limit.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger_objects.bucket import PIECE_BYTES, Bucket
 from comfyledger_objects.calls import Calls, Closed
+from comfyledger_objects.keys import aside_key
 from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, md5_by_etag, replayed
 from comfyledger_objects.options import Options
 
@@ -24,7 +26,9 @@ WHOLE_BYTES_MAX: Final = 16_777_216
 ONE_REQUEST_BYTES_MAX: Final = 536_870_912
 CONFLICT_TRIES: Final = 3
 CONFLICT_DELAY_S: Final = 0.5
-TAKEN: Final = ("AlreadyExistsError", "PreconditionError")
+TAKEN: Final = ("AlreadyExistsError", "PreconditionError", "Taken")
+Way = Literal["parts", "copy", "whole"]
+"""How large files are sent: in parts, in parts that are copied, in one request."""
 
 
 class Altered(Exception):
@@ -36,14 +40,14 @@ class Unreadable(Exception):
 
 
 class Uploads:
-    """Uploads into one bucket. `in_parts`: whether the server has a condition for uploads in parts."""
+    """Uploads into one bucket. `way`: how the server can take a large file without overwriting another one."""
 
     def __init__(self, options: Options, bucket: Bucket, calls: Calls) -> None:
         self._options, self._bucket, self._calls = options, bucket, calls
         self._places = asyncio.Semaphore(options.uploads_concurrent_max)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._large = asyncio.Lock()
-        self.in_parts = True
+        self.way: Way = "parts"
 
     def turn(self, key: str) -> asyncio.Lock:
         """Held by whoever changes the object with this key."""
@@ -67,9 +71,14 @@ class Uploads:
         if deposit.size_bytes <= WHOLE_BYTES_MAX:
             content = await asyncio.to_thread(whole, deposit)
             return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
-        if self.in_parts:
+        if self.way == "parts":
             return await self._sent(
                 deposit, key, url, lambda: self._bucket.create_in_parts(key, pieces(deposit), attributes)
+            )
+        if self.way == "copy":
+            aside, size = aside_key(self._options.prefix, key, attributes), deposit.size_bytes
+            return await self._sent(
+                deposit, key, url, lambda: self._bucket.create_by_copy(key, aside, pieces(deposit), size, attributes)
             )
         if deposit.size_bytes > ONE_REQUEST_BYTES_MAX:
             return ImageFault("refused", _too_large(deposit))

@@ -64,10 +64,6 @@ async def test_azure_gets_large_files_in_one_request(azure: ProxiedPlace, tmp_pa
     await check_large_files(azure, tmp_path)
 
 
-async def test_google_gets_large_files_in_one_request(google: ProxiedPlace, tmp_path: Path) -> None:
-    await check_large_files(google, tmp_path)
-
-
 async def check_pages(place: ProxiedPlace) -> None:
     """A cursor leads on, also where the server does not know it and begins at the first object."""
     store = place.store()

@@ -263,6 +263,24 @@ def law_an_upload_in_parts_that_asks_for_it_does_not_replace(house: House) -> No
     assert body(house.store, "a.png") == content
 
 
+def law_a_copy_says_what_its_source_says_and_does_not_replace(house: House) -> None:
+    """S3 has no such condition in obstore."""
+    if house.is_s3:
+        return
+    store, said = house.store, {"Content-Type": "image/png", "sha256": "ab12"}
+    content = b"x" * (PART_BYTES + 1)
+    obstore.put(store, "a.png", content, attributes=said, use_multipart=True, chunk_size=PART_BYTES)
+    obstore.copy(store, "a.png", "b c.png", overwrite=False)
+    got = obstore.get(store, "b c.png")
+    assert (dict(got.attributes), bytes(got.bytes())) == (said, content)
+    obstore.put(store, "other.png", b"other")
+    with pytest.raises(AlreadyExistsError):
+        obstore.copy(store, "other.png", "b c.png", overwrite=False)
+    assert body(store, "b c.png") == content
+    with pytest.raises(FileNotFoundError):
+        obstore.copy(store, "missing.png", "c.png", overwrite=False)
+
+
 def law_a_signed_address_serves_one_object_without_a_key(house: House) -> None:
     store = house.store
     obstore.put(store, "a.png", b"hello", attributes={"Content-Type": "image/png"})

@@ -84,6 +84,10 @@ class FailingProxy:
         """Let a fault strike the next requests of a kind."""
         self._faults += [(wanted, fault)] * times
 
+    def forgive(self) -> None:
+        """Let no fault strike any more."""
+        self._faults.clear()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.raw_path))
         body = await request.read()
@@ -206,9 +210,11 @@ class ProxiedPlace:
         self._kind, self.proxy, self._direct, self._folder, self._options = kind, proxy, direct, folder, options
         self.stores: list[ObjectStore] = []
 
+    def options(self, **more: Any) -> dict[str, Any]:
+        return {"request_timeout_s": 20.0, **self._options, **more}
+
     def store(self, **more: Any) -> ObjectStore:
-        options = {"request_timeout_s": 20.0, **self._options, **more}
-        self.stores.append(ObjectStore.open(self._kind, "objects", options, self._folder / "state"))
+        self.stores.append(ObjectStore.open(self._kind, "objects", self.options(**more), self._folder / "state"))
         return self.stores[-1]
 
     def opened(self) -> Store:
@@ -219,7 +225,11 @@ class ProxiedPlace:
         return {key: bytes(await (await obstore.get_async(self._direct, key)).bytes_async()) for key in found}
 
     async def put_foreign(self, public_id: str, extension: str, content: bytes) -> None:
-        await obstore.put_async(self._direct, f"{public_id}.{extension}", content)
+        await obstore.put_async(self._direct, f"{public_id}.{extension}" if extension else public_id, content)
+
+    async def headers(self, key: str) -> dict[str, str]:
+        """What is said of an object."""
+        return dict((await obstore.get_async(self._direct, key, options={"head": True})).attributes)
 
     @asynccontextmanager
     async def unreachable(self) -> AsyncIterator[None]:

@@ -125,6 +125,13 @@ def completed(bucket: str, version: Version, headers: Mapping[str, str]) -> web.
     return xml_response(text, 200, headers)
 
 
+def copied(version: Version) -> web.Response:
+    """The answer to a copy."""
+    told = f"<LastModified>{_instant(version.created_at_s)}</LastModified><ETag>{escape(version.etag)}</ETag>"
+    headers = {"x-goog-generation": str(version.generation)}
+    return xml_response(f"<CopyObjectResult>{told}</CopyObjectResult>", 200, headers)
+
+
 def deleted(keys: Iterable[str]) -> web.Response:
     """The answer to a request that deletes several objects."""
     gone = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)

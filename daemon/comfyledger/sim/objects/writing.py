@@ -7,15 +7,18 @@ import re
 from collections.abc import Callable
 from html import unescape
 from typing import Final
+from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
 
-from comfyledger.sim.objects.answers import Refused, begun, completed, deleted
+from comfyledger.sim.objects.answers import Refused, begun, completed, copied, deleted
 from comfyledger.sim.objects.conditions import GCS, check
 from comfyledger.sim.objects.contents import Contents, Part, Upload, Version
 from comfyledger.sim.objects.faults import Visit
 from comfyledger.sim.objects.receive import Incoming, receive
 
+COPY_SOURCE: Final = "x-goog-copy-source"
 PART_BYTES_MIN: Final = 5 * 1024 * 1024
 PART_NUMBER_MAX: Final = 10_000
 _DOCUMENT_BYTES_MAX: Final = 1_048_576
@@ -40,7 +43,9 @@ class Writing:
         """Whether a condition is refused at the begin of an upload in parts and at a part, where S3 documents none."""
 
     async def put(self, visit: Visit) -> web.Response:
-        """Store an object that comes in one request. Raises Refused if its condition does not hold."""
+        """Store an object that comes in one request, or is a copy. Raises Refused if its condition does not hold."""
+        if self._dialect == GCS and visit.header(COPY_SOURCE):
+            return self._copy(visit)
         incoming = await receive(visit, self._contents.files / str(visit.entry.number))
         try:
             version = self._store(visit, incoming, f'"{incoming.md5}"', _kept(visit))
@@ -136,6 +141,23 @@ class Writing:
             request=entry.number,
         )
         return self._contents.put(version)
+
+    def _copy(self, visit: Visit) -> web.Response:
+        """Copy an object with its metadata, as Google has it. The condition is one on the target.
+
+        Source: cloud.google.com/storage/docs/xml-api/put-object-copy.
+        """
+        visit.withhold()
+        bucket, _, key = unquote(visit.header(COPY_SOURCE)).partition("/")
+        source = self._contents.find(bucket, key)
+        if source is None:
+            raise Refused("NoSuchKey")
+        entry = visit.entry
+        entry.did = "overwrote" if self._check(visit) else "created"
+        target = msgspec.structs.replace(
+            source, generation=0, bucket=entry.bucket, key=entry.key, created_at_s=self._now(), request=entry.number
+        )
+        return copied(self._contents.put(target))
 
     def _check(self, visit: Visit) -> Version | None:
         """What has the name now. Raises Refused if the condition of the request does not hold.

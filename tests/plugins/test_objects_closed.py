@@ -13,19 +13,7 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 
 from comfyledger.plugin_api import Foreign, Held, ImageFault, LaneFault, Stored
 from comfyledger.testing.place import FOLDER, NAME, STEM, deposit, held, picture
-from support.object_places import (
-    Fault,
-    ProxiedPlace,
-    S3Place,
-    azure_place,
-    google_place,
-    made_key,
-    moto_s3,
-    refusal,
-    s3_place,
-)
-from support.object_servers import AZURITE, Azurite
-from support.objects_process import Objects
+from support.object_places import Fault, ProxiedPlace, S3Place, place_of, refusal
 
 KEY, OTHER = f"{NAME}.png", f"{FOLDER}/{STEM}2"
 Place = S3Place | ProxiedPlace
@@ -34,29 +22,8 @@ MANY = 50
 
 @pytest.fixture(params=["s3", "gcs", "azure"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    match request.param:
-        case "s3":
-            with moto_s3() as address:
-                async with s3_place(address, tmp_path) as of_s3:
-                    yield of_s3
-        case "gcs":
-            google = Objects(tmp_path, "gcs")
-            try:
-                google.begin()
-                async with google_place(google, made_key(), tmp_path) as of_google:
-                    yield of_google
-            finally:
-                google.end()
-        case _:
-            if not AZURITE:
-                pytest.skip("Azurite is not installed: make azurite")
-            azurite = Azurite(tmp_path)
-            try:
-                azurite.begin()
-                async with azure_place(azurite, tmp_path) as of_azure:
-                    yield of_azure
-            finally:
-                azurite.end()
+    async with place_of(request.param, tmp_path) as made:
+        yield made
 
 
 def asks_for(request: web.Request, *keys: str) -> bool:

@@ -16,8 +16,7 @@ from comfyledger.testing.place import FOLDER, NAME, SERIES, STEM, deposit, pictu
 from comfyledger_objects.metadata import Found
 from comfyledger_objects.options import Kind, options_from
 from comfyledger_objects.store import PAGE_FILES, ObjectStore
-from support.object_places import ProxiedPlace, S3Place, azure_place, moto_s3, s3_place
-from support.object_servers import AZURITE, Azurite
+from support.object_places import ProxiedPlace, S3Place, moto_s3, place_of, s3_place
 
 BAD = ["..", "../x", "a/../b", "a//b", "a/./b", "a\0b", "a\x7fb"]
 """Paths that obstore does not ask for."""
@@ -36,16 +35,9 @@ async def place(server: str, tmp_path: Path) -> AsyncIterator[S3Place]:
 
 
 @pytest.fixture
-async def azure(tmp_path: Path) -> AsyncIterator[ProxiedPlace]:
-    if not AZURITE:
-        pytest.skip("Azurite is not installed: make azurite")
-    running = Azurite(tmp_path)
-    try:
-        running.begin()
-        async with azure_place(running, tmp_path) as made:
-            yield made
-    finally:
-        running.end()
+async def azure(tmp_path: Path) -> AsyncIterator[Any]:
+    async with place_of("azure", tmp_path) as made:
+        yield made
 
 
 async def paged(store: ObjectStore, folder: str = "") -> list[Page]:

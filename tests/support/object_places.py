@@ -26,7 +26,7 @@ from obstore.store import AzureStore, GCSStore
 from comfyledger.plugin_api import Store
 from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
-from support.object_servers import ACCOUNT, ACCOUNT_KEY, Azurite
+from support.object_servers import ACCOUNT, ACCOUNT_KEY, AZURITE, Azurite
 from support.objects_process import BUCKET, Objects
 
 HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
@@ -139,6 +139,7 @@ class S3Place:
     can_be_unreachable = True
     can_be_cut = True
     can_be_throttled = True
+    kind: Kind = "s3"
 
     def __init__(self, server: str, proxy: FailingProxy, folder: Path) -> None:
         boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
@@ -207,14 +208,14 @@ class ProxiedPlace:
     can_be_throttled = True
 
     def __init__(self, kind: Kind, proxy: FailingProxy, direct: Any, folder: Path, **options: Any) -> None:
-        self._kind, self.proxy, self._direct, self._folder, self._options = kind, proxy, direct, folder, options
+        self.kind, self.proxy, self._direct, self._folder, self._options = kind, proxy, direct, folder, options
         self.stores: list[ObjectStore] = []
 
     def options(self, **more: Any) -> dict[str, Any]:
         return {"request_timeout_s": 20.0, **self._options, **more}
 
     def store(self, **more: Any) -> ObjectStore:
-        self.stores.append(ObjectStore.open(self._kind, "objects", self.options(**more), self._folder / "state"))
+        self.stores.append(ObjectStore.open(self.kind, "objects", self.options(**more), self._folder / "state"))
         return self.stores[-1]
 
     def opened(self) -> Store:
@@ -291,6 +292,28 @@ async def google_place(server: Objects, key: str, folder: Path) -> AsyncIterator
         yield place
     finally:
         await place.close()
+
+
+@asynccontextmanager
+async def place_of(kind: Kind, folder: Path) -> AsyncIterator[S3Place | ProxiedPlace]:
+    """An empty bucket of a server of its own, of any kind. Skips the test if the server is not installed."""
+    if kind == "s3":
+        with moto_s3() as address:
+            async with s3_place(address, folder) as of_s3:
+                yield of_s3
+        return
+    if kind == "azure" and not AZURITE:
+        pytest.skip("Azurite is not installed: make azurite")
+    running = Azurite(folder) if kind == "azure" else Objects(folder, "gcs")
+    try:
+        running.begin()
+        made = (
+            azure_place(running, folder) if isinstance(running, Azurite) else google_place(running, made_key(), folder)
+        )
+        async with made as place:
+            yield place
+    finally:
+        running.end()
 
 
 def made_key() -> str:

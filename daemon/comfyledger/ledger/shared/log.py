@@ -8,6 +8,7 @@ document: an array of text for each column costs psycopg ten times as much.
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
@@ -22,11 +23,14 @@ from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.ports import LogUnreachable
 from comfyledger.ledger.shared import schema
-from comfyledger.ledger.shared.connection import Connection, connected, meaning
+from comfyledger.ledger.shared.connection import HOLD_S, Connection, connected, meaning
 from comfyledger.ledger.shared.schema import Identity
 
 TURN_S: Final = 1.2
-"""For a whole turn, the wait for the lock included."""
+"""For each half of a turn: until the lock is had, and until what was written is committed."""
+HOLD_MAX_S: Final = 60.0
+"""So long a group may take to be decided while the head is locked. A box holds it longer than HOLD_S only if a group
+was too large for that before."""
 READ_S: Final = 5.0
 """For one page of lines without the lock."""
 PAGE_LINES: Final = 500
@@ -102,6 +106,7 @@ class Turn:
         """Append and commit. The lines must follow the head. Raises LogUnreachable: then it is not known whether that
         was committed; reading the log again shows it. Raises LedgerUnusable.
         """
+        self._connection.within(TURN_S)
         with meaning(), self._connection.pipeline():
             for statement, values in _statements(entry, self.missing.head):
                 self._connection.execute(statement, values)
@@ -159,6 +164,7 @@ class SharedLog:
     def __init__(self, address: str) -> None:
         self._address = address
         self._connection: Connection | None = None
+        self._hold_s = float(HOLD_S)
 
     def close(self) -> None:
         """Give up the connection. The next call makes a new one."""
@@ -201,13 +207,27 @@ class SharedLog:
         `missing` of the turn has at most PAGE_LINES lines after `after`.
         """
         with self._connected(TURN_S) as connection:
-            turn = Turn(connection, _locked(connection, after))
+            turn = Turn(connection, _locked(connection, after, self._hold_s))
+            began = time.monotonic()
             try:
                 yield turn
+            except LogUnreachable:
+                if time.monotonic() - began >= self._hold_s:
+                    self._hold_s = min(HOLD_MAX_S, 4 * self._hold_s)
+                raise
+            else:
+                self._hold_s = float(HOLD_S)
             finally:
                 if not turn.is_over:
-                    with suppress(psycopg.Error):
-                        connection.execute("ROLLBACK")
+                    self._roll_back(connection)
+
+    def _roll_back(self, connection: Connection) -> None:
+        """A connection that may still hold the lock is given up."""
+        connection.within(TURN_S)
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.close()
 
     @contextmanager
     def _connected(self, seconds: float) -> Iterator[Connection]:
@@ -225,14 +245,18 @@ class SharedLog:
             raise
 
 
-def _locked(connection: Connection, after: int) -> Page:
-    """Begin, lock, and read, in one round trip. Each statement sees what was committed before it began."""
-    with connection.pipeline():
-        connection.execute("BEGIN")
-        head = connection.execute(_LOCK)
-        lines = connection.execute(_LINES, (after, PAGE_LINES))
-        texts = connection.execute(_TEXTS, (after, after + PAGE_LINES))
-    return Page(_lines(lines.fetchall()), [Text(*row) for row in texts.fetchall()], _head(head.fetchone()))
+def _locked(connection: Connection, after: int, hold_s: float) -> Page:
+    """Begin, lock, and read, in one round trip. Each statement sees what was committed before it began.
+
+    All of it is one message without parameters. psycopg's pipeline mode asks the server for more after its end, and the
+    server then does not count how long the transaction is idle (PostgreSQL 15.18, psycopg 3.3.9): a box that sleeps
+    would hold the lock for ever.
+    """
+    longer = f"SET LOCAL idle_in_transaction_session_timeout = {int(hold_s * 1000)};" if hold_s > HOLD_S else ""
+    lines, texts = _LINES % (after, PAGE_LINES), _TEXTS % (after, after + PAGE_LINES)
+    cursor = connection.execute(f"BEGIN; {longer} {_LOCK}; {lines}; {texts}".encode())
+    head, found, kept = [each.fetchall() for each in cursor.results() if each.description is not None]
+    return Page(_lines(found), [Text(*row) for row in kept], _head(head[0] if head else None))
 
 
 def _head(row: Any) -> Head:

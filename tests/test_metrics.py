@@ -42,7 +42,7 @@ from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreR
 from comfyledger.ledger.eventlog import Line, encode
 from comfyledger.ledger.observers import Committed, notify_observers
 from comfyledger.metrics import LAG_EVERY_S, Metrics
-from comfyledger.metrics.gauges import DiskNow, Now
+from comfyledger.metrics.gauges import DiskNow, FleetNow, Now
 from comfyledger.wire import BackendInfo, BackendWork, WebhookInfo
 from comfyledger.workers.batch_log import BatchLog
 from support.documents import ROOT, rows
@@ -361,6 +361,9 @@ def test_what_was_not_seen_of_a_batch_is_left_out() -> None:
 # ---- the documents
 
 
+FLEET = FleetNow(is_member=True, present=2, behind=3)
+
+
 def full() -> Metrics:
     """Metrics of which each has a sample."""
     metrics = Metrics()
@@ -371,7 +374,7 @@ def full() -> Metrics:
     now = Now(
         "1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": DiskNow(1, 9, 2)}
     )
-    now = msgspec.structs.replace(now, webhooks=(HOOK,), deliveries={"shop": {"delivered": 1}})
+    now = msgspec.structs.replace(now, webhooks=(HOOK,), deliveries={"shop": {"delivered": 1}}, fleet=FLEET)
     metrics.page(msgspec.structs.replace(now, removals={"inputs": 1}, input_uploads={"main": (2, 9)}))
     return metrics
 

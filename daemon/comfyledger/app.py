@@ -67,6 +67,7 @@ from comfyledger.workers.comfyui.fetch import SLOW_TIMES
 from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.fleet.about import About
+from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.membership import Membership
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
@@ -295,13 +296,15 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     )
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
-    fleet = membership(settings, os.environ, engine, lambda: _about(context)) if settings.box_name else None
+    about = partial(_about, context)
+    fleet = membership(settings, os.environ, engine, context.fleet, about) if settings.box_name else None
     return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, fleet)
 
 
 def _about(context: Context) -> str:
     """What the other boxes of the fleet are told."""
-    return About(context.version, context.backends(context.view.open_work())).encoded()
+    no_secrets = [name for name, gets in context.policy.gets_secrets.items() if not gets and name in context.comfyui]
+    return About(context.version, context.backends(context.view.open_work()), no_secrets).encoded()
 
 
 async def _webhooks(
@@ -393,6 +396,7 @@ async def _context(
         metrics=metrics,
         file_source=images,
         thumbnails=thumbnails,
+        fleet=Heard(settings.box_name),
         notifier=notifier,
     )
 

@@ -106,9 +106,11 @@ async def opened(
     seconds_per_image: float = 0.0,
     backends: Mapping[str, str] = ONE,
     top: str = "",
+    store: str = 'root = "images"',
+    port: int = 0,
 ) -> AsyncIterator[Door]:
     """A daemon with its stand-ins. `sections` come after [door], so that its keys can come first. `backends`: more keys
-    of each ComfyUI, by name; one is `main`. `top`: keys that are in no section.
+    of each ComfyUI, by name; one is `main`. `top`: keys that are in no section. `store`: those of the store `folder`.
     """
     config = folder / "config.toml"
     async with AsyncExitStack() as stack:
@@ -125,9 +127,9 @@ async def opened(
             {comfyui}
             [stores.folder]
             kind = "folder"
-            root = "images"
+            {store}
             [door]
-            port = 0
+            port = {port}
             {sections}
         """)
         found = settings.load(config)

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 b6f103a28db7fd6f13810ca1cd92220be660710c06219a576583e32a98f27135
+// Made by generate.py from the JSON Schema of the wire, sha256 e381efe89d9ea8ddaf4be7be21021502ee3569324f6693a93bf1ea193570ff11
 
 /**
  * What a client sends.
@@ -5545,7 +5545,7 @@ export interface Info {
    */
   waiting: WaitingInfo[];
   /**
-   * The ComfyUIs of the configuration.
+   * The ComfyUIs of the configuration and those that were added; in a fleet those of all boxes.
    */
   backends: BackendInfo[];
   /**
@@ -5584,6 +5584,10 @@ export interface Info {
    * The webhooks, by name, with the scheme and host of their addresses only. `null` for a token that sees one label only.
    */
   webhooks?: WebhookInfo[] | null;
+  /**
+   * The boxes of the fleet, by name; empty if the daemon is not part of one.
+   */
+  boxes?: BoxInfo[];
   /**
    * How much is free where ledger, spool, inputs and stores keep their files; ledger and spool were read at most a second ago, the others some seconds. `null` for a token that sees one label only.
    */
@@ -5931,6 +5935,43 @@ export interface OwedDelivery {
    * Why it was not taken the last time.
    */
   code: string;
+}
+/**
+ * One box of a fleet, as this one knows it.
+ */
+export interface BoxInfo {
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * `present`: it takes part; `silent`: it takes part, and has said nothing for some seconds; `left`: it takes part no more, and what it keeps waits for it; `given_up`: nobody waits for it.
+   */
+  state: "given_up" | "left" | "present" | "silent";
+  /**
+   * How often it has joined.
+   */
+  term: number;
+  /**
+   * When it joined or left last, in milliseconds since 1970, UTC.
+   */
+  since_ms: number;
+  /**
+   * Whether it is the box that answers.
+   */
+  own?: boolean;
+  /**
+   * How many seconds ago it was heard; `null` if this box never heard it.
+   */
+  heard_s?: number | null;
+  /**
+   * How many events it lacked when it was heard; `null` if it never was.
+   */
+  behind?: number | null;
+  /**
+   * The address of its daemon; empty if it names none.
+   */
+  url?: string;
 }
 /**
  * The disk of one folder that the daemon or a store writes to.

@@ -47,7 +47,7 @@ from comfyledger.maintenance import saved_checks
 from comfyledger.queries import activity as activities
 from comfyledger.queries import backends as backend_lists
 from comfyledger.queries import disks as disk_lists
-from comfyledger.queries import explain, listings, recipe, serialize
+from comfyledger.queries import explain, fleet, listings, recipe, serialize
 from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.queries.dependencies import Dependencies
 
@@ -342,6 +342,7 @@ async def _server_info(context: Dependencies, *, fits: bool) -> wire.Info:
         stores=[
             wire.StoreInfo(one.name, one.kind, one.identity, one.problem, one.caveat) for one in context.stores.values()
         ],
+        boxes=fleet.boxes(context),
         workflows=sorted(context.policy.workflows),
         characters=len(context.characters.now.by_slug),
         character_problems=context.characters.problems() if context.only is None else [],

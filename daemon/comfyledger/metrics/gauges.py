@@ -61,6 +61,14 @@ class DiskNow(msgspec.Struct, frozen=True):
     free_min: int
 
 
+class FleetNow(msgspec.Struct, frozen=True):
+    """A box and its fleet. `behind`: events that the box lacked when it last looked."""
+
+    is_member: bool
+    present: int
+    behind: int
+
+
 class Now(msgspec.Struct, frozen=True):
     """The daemon at one moment. `lanes`: those that are always shown. `disks`: by what their folders are for."""
 
@@ -88,6 +96,7 @@ class Now(msgspec.Struct, frozen=True):
     """How many were asked for, by outcome."""
     thumbnails_bytes: int = 0
     webhooks: tuple[WebhookInfo, ...] = ()
+    fleet: FleetNow | None = None
     deliveries: dict[str, dict[str, int]] = {}
     """Tries of each webhook since the start, by what came of them: `delivered`, or the code of the fault."""
 
@@ -118,6 +127,7 @@ class Gauges(Collector):
         yield _total("log_lines_dropped", now.log_lines_dropped)
         yield _total("notifications_dropped", now.notifications_dropped)
         yield from _webhooks(now)
+        yield from _fleet(now.fleet)
         yield from self._work(now.standing)
         yield from self._lanes(now)
         yield from self._comfyui(now.backends)
@@ -176,6 +186,13 @@ def _gauge(name: str, samples: Mapping[Any, float], *labels: str) -> Metric:
     for values, amount in samples.items():
         family.add_metric(values, float(amount))
     return family
+
+
+def _fleet(fleet: FleetNow | None) -> Iterator[Metric]:
+    """Without samples if there is no fleet."""
+    found = {} if fleet is None else msgspec.structs.asdict(fleet)
+    for field in FleetNow.__struct_fields__:
+        yield _gauge(f"box_{field}", {(): found[field]} if found else {})
 
 
 def _plugin_errors(now: Now) -> Metric:

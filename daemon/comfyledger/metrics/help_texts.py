@@ -78,6 +78,9 @@ HELP: Final = {
         "store/NAME."
     ),
     "users_paused": "Users whose work a person paused.",
+    "box_is_member": "1 while this box takes part in its fleet; no sample without a fleet.",
+    "box_present": "Boxes that take part in the fleet, this one among them.",
+    "box_behind": "Events of the shared log that this box lacked when it looked last, at most five seconds ago.",
     "comfyui_connected": "1 while ComfyUI's websocket is connected.",
     "comfyui_places": (
         "Places for prompts at ComfyUI (queue_depth): running and waiting have one of ours, free have none."

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.core.values import backend_lane
+from comfyledger.queries import fleet
 from comfyledger.queries.dependencies import Dependencies
 
 
@@ -26,13 +27,13 @@ def shown(
     the name of each ComfyUI, as far as that was asked and is known.
     """
     texts = {lane.lane: lane.text for lane in lanes if lane.code}
-    for one in context.backends(context.view.open_work()):
+    standing = context.view.open_work()
+    for one in (*context.backends(standing), *fleet.backends_elsewhere(context, standing)):
         problem = ": ".join(filter(None, (one.problem, texts.get(backend_lane(one.name), ""))))
         fit, is_all = fits.get(one.name), context.only is None
         yield replace(
             one,
             problem=problem,
-            tags=sorted(context.policy.backends.get(one.name, ())),
             work=one.work if is_all else None,
             warm=one.warm if is_all else None,
             fits=fit.fits if fit is not None else None,

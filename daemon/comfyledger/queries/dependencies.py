@@ -30,6 +30,7 @@ from comfyledger.queries.large_graphs import LargeGraphs
 from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret, Webhook
 from comfyledger.workers.backends.added import AddedBackends
+from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.spool.disks import Disks
@@ -167,6 +168,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     move_away: Callable[[str], Awaitable[int]]
     """Has others take the prompts that a ComfyUI has, by its name. Returns how many were moved."""
     disks: Disks
+    fleet: Heard
+    """What was heard of the other boxes of the fleet."""
     activity: ActivityCounts
     """What was counted of the log before."""
     state: Path

@@ -8,7 +8,8 @@ from comfyledger import logs
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import EVERYTHING, SPOOL, backend_lane, store_lane
 from comfyledger.errors import CODES, Refused
-from comfyledger.metrics.gauges import DiskNow, Now
+from comfyledger.metrics.gauges import DiskNow, FleetNow, Now
+from comfyledger.queries import fleet
 from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.server.app_keys import Context
 from comfyledger.workers.spool.disks import Disks
@@ -27,6 +28,7 @@ def now_of(context: Context, connections: int) -> Now:
         queued=view.queued,
         lanes=_lanes(context),
         backends=tuple(context.backends(standing)),
+        fleet=_fleet(context),
         stores={name: opened.store is not None for name, opened in context.stores.items()},
         connections=connections,
         taking=view.is_running and view.shortage is None and not view.is_locked,
@@ -45,6 +47,15 @@ def now_of(context: Context, connections: int) -> Now:
     )
 
 
+def _fleet(context: Context) -> FleetNow | None:
+    """The membership of this box, if it has a fleet."""
+    if not context.fleet.own:
+        return None
+    boxes = context.view.boxes()
+    present, own = sum(row.present for row in boxes), context.fleet.box(context.fleet.own)
+    return FleetNow(context.view.is_member, present, own.behind if own is not None else 0)
+
+
 def _removals(context: Context, standing: OpenWorkSummary) -> dict[str, int]:
     """By lane, with each place that is configured."""
     owed = dict.fromkeys(("", *context.comfyui), 0) | standing.removals
@@ -57,7 +68,7 @@ def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], d
     A reason contains paths and error texts of others only if the caller `is_known` by a token that sees all labels.
     """
     standing = context.view.open_work()
-    backends = context.backends(standing)
+    backends = [*context.backends(standing), *fleet.backends_elsewhere(context, standing)]
     reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]
     if not any(backend.connected for backend in backends):
         reasons.append({"code": "comfyui_not_connected", "message": "No ComfyUI is connected."})
@@ -79,6 +90,8 @@ def _no_numbers(context: Context) -> list[Refused]:
     found = [] if view.shortage is None else [view.shortage.refusal()]
     if view.is_locked:
         found.append(Refused(view.lock_code, view.lock_text))
+    elif not view.is_member:
+        found.append(Refused("fenced"))
     try:
         context.store_refs()
     except Refused as refusal:

@@ -102,6 +102,7 @@ class Backend(msgspec.Struct, frozen=True):
             problem=standing.troubles.get(backend_lane(self.name), "" if self.watcher.is_up else "not_reached"),
             move_after_s=self.section.move_after_s,
             work=work,
+            tags=sorted(self.section.tags),
             warm=list(self.warm.names) if self.warm.names is not None else None,
         )
 

@@ -12,6 +12,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.ports import LogUnreachable
 from comfyledger.settings import Settings, is_source, read_secret
+from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.membership import Membership
 
 _NEEDED: Final = ("psycopg", "cryptography")
@@ -40,9 +41,11 @@ def share(replica: ports.Ledger, settings: Settings, environ: Mapping[str, str],
     return shared
 
 
-def membership(settings: Settings, environ: Mapping[str, str], engine: Engine, about: Callable[[], str]) -> Membership:
+def membership(
+    settings: Settings, environ: Mapping[str, str], engine: Engine, heard: Heard, about: Callable[[], str]
+) -> Membership:
     """What keeps this box in its fleet. Raises Refused(config_invalid)."""
     address = address_of(settings, environ)
     from comfyledger.ledger.shared.boxes import box_table
 
-    return Membership(engine, lambda: box_table(address), settings.box_name, settings.box.url, about)
+    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about)

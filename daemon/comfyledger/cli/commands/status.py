@@ -39,6 +39,7 @@ async def status(client: Client | OfflineLedger, as_json: bool) -> int:
     _say_lanes([*info.lanes, *_unusable(info)])
     say_waiting(info)
     _say_ends(info)
+    _say_boxes(info.boxes)
     say_disks(info.disks or [])
     _say_inputs(info)
     _say_webhooks(info.webhooks or [])
@@ -85,12 +86,17 @@ def _unusable(info: wire.Info) -> list[wire.LaneInfo]:
     known = {lane.lane for lane in info.lanes if lane.paused or lane.code}
     since_ms = time.time_ns() // 1_000_000 - info.uptime_s * 1_000
     stores = {f"store/{one.name}": one.problem for one in info.stores if one.problem}
-    comfyui = {f"backend/{one.name}": "not connected" for one in info.backends if not one.connected}
+    comfyui = {f"backend/{one.name}": _away(one.problem) for one in info.backends if not one.connected}
     return [
         wire.LaneInfo(lane, paused=False, since_ms=since_ms, text=text)
         for lane, text in (stores | comfyui).items()
         if lane not in known
     ]
+
+
+def _away(problem: str) -> str:
+    """Why a ComfyUI is not connected that nobody has needed yet."""
+    return problem if problem.startswith("box ") else "not connected"
 
 
 def _why(lane: wire.LaneInfo) -> str:
@@ -136,6 +142,19 @@ def _say_backends(backends: list[wire.BackendInfo]) -> None:
             for backend in backends
         ),
     )
+
+
+def _say_boxes(boxes: list[wire.BoxInfo]) -> None:
+    """The boxes of the fleet, if there is one."""
+    if boxes:
+        say_table(("BOX", "STATE", "SINCE", "HEARD", "EVENTS BEHIND", "ADDRESS"), map(_box, boxes))
+
+
+def _box(one: wire.BoxInfo) -> tuple[str, ...]:
+    heard = "?" if one.heard_s is None else f"{one.heard_s:.0f} s ago"
+    behind = "?" if one.behind is None else f"{one.behind:,}"
+    name = f"{one.name} (this one)" if one.own else one.name
+    return name, one.state.replace("_", " "), clock(one.since_ms), "-" if one.own else heard, behind, one.url
 
 
 def _say_inputs(info: wire.Info) -> None:

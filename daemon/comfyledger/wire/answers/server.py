@@ -204,6 +204,40 @@ class BackendInfo(Answer, frozen=True):
     ] = None
 
 
+BoxState = Literal["present", "silent", "left", "given_up"]
+
+
+class BoxInfo(Answer, frozen=True):
+    """One box of a fleet, as this one knows it."""
+
+    name: Annotated[str, Meta(description="Its name.", examples=["north"])]
+    state: Annotated[
+        BoxState,
+        Meta(
+            description="`present`: it takes part; `silent`: it takes part, and has said nothing for some seconds; "
+            "`left`: it takes part no more, and what it keeps waits for it; `given_up`: nobody waits for it."
+        ),
+    ]
+    term: Annotated[int, Meta(description="How often it has joined.", examples=[3])]
+    since_ms: Annotated[
+        int,
+        Meta(description="When it joined or left last, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458]),
+    ]
+    own: Annotated[bool, Meta(description="Whether it is the box that answers.")] = False
+    heard_s: Annotated[
+        float | None,
+        Meta(description="How many seconds ago it was heard; `null` if this box never heard it.", examples=[1.8]),
+    ] = None
+    behind: Annotated[
+        int | None,
+        Meta(description="How many events it lacked when it was heard; `null` if it never was.", examples=[0]),
+    ] = None
+    url: Annotated[
+        str,
+        Meta(description="The address of its daemon; empty if it names none.", examples=["http://north.example:8642"]),
+    ] = ""
+
+
 class DemandInfo(Answer, frozen=True):
     """The work that waits for a ComfyUI and needs the same of it."""
 
@@ -294,7 +328,10 @@ class Info(Answer, frozen=True):
     ]
     lanes: Annotated[list[LaneInfo], Meta(description="Paused lanes: by a person or for trouble.")]
     waiting: Annotated[list[WaitingInfo], Meta(description="Series whose first batch waits for a store.")]
-    backends: Annotated[list[BackendInfo], Meta(description="The ComfyUIs of the configuration.")]
+    backends: Annotated[
+        list[BackendInfo],
+        Meta(description="The ComfyUIs of the configuration and those that were added; in a fleet those of all boxes."),
+    ]
     stores: Annotated[list[StoreInfo], Meta(description="The stores of the configuration.")]
     workflows: Annotated[
         list[str], Meta(description="The names that `workflow` may have.", examples=[["empty-image", "text-to-image"]])
@@ -342,6 +379,9 @@ class Info(Answer, frozen=True):
             "that sees one label only."
         ),
     ] = None
+    boxes: Annotated[
+        list[BoxInfo], Meta(description="The boxes of the fleet, by name; empty if the daemon is not part of one.")
+    ] = []
     disks: Annotated[
         list[DiskInfo] | None,
         Meta(

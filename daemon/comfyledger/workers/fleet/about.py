@@ -8,10 +8,11 @@ from comfyledger import wire
 
 
 class About(msgspec.Struct, frozen=True):
-    """Its version, and its ComfyUIs as it sees them."""
+    """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets."""
 
     version: str = ""
     backends: list[wire.BackendInfo] = []
+    no_secrets: list[str] = []
 
     def encoded(self) -> str:
         return msgspec.json.encode(self).decode()

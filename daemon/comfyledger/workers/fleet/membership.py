@@ -14,10 +14,12 @@ from typing import Final
 
 import structlog
 
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.commands import JoinBox, LeaveBox
 from comfyledger.engine import Engine
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import Boxes, BoxSeen, LogUnreachable
+from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.leases import LEASE_S, Leases
 
 BEAT_S: Final = 5.0
@@ -35,16 +37,22 @@ Connect = Callable[[], AbstractAsyncContextManager[Boxes]]
 
 
 class Membership:
-    """`about`: what the other boxes are told, as JSON. `url`: where they reach this daemon."""
+    """`about`: what the other boxes are told, as JSON. `url`: where they reach this daemon. `heard`: takes what all
+    boxes said last."""
 
     def __init__(
-        self, engine: Engine, connect: Connect, name: str, url: str, about: Callable[[], str], lease_s: float = LEASE_S
+        self,
+        engine: Engine,
+        connect: Connect,
+        heard: Heard,
+        url: str,
+        about: Callable[[], str],
+        lease_s: float = LEASE_S,
     ) -> None:
         self._engine, self._connect = engine, connect
-        self._name, self._url, self._about = name, url, about
-        self._leases = Leases(name, lease_s)
-        self.seen: list[BoxSeen] = []
-        """What all boxes said last, this one among them, as far as this box knows."""
+        self._heard, self._name = heard, heard.own
+        self._url, self._about = url, about
+        self._leases = Leases(self._name, lease_s)
 
     async def run(self) -> None:
         """Until cancelled. Raises LedgerUnusable if the database holds something else than this fleet."""
@@ -60,7 +68,7 @@ class Membership:
 
     async def _stay(self, boxes: Boxes) -> None:
         """Raises LogUnreachable."""
-        beat_at = 0.0
+        beat_at, known = 0.0, self._engine.view.boxes()
         while True:
             self._engine.catch_up()
             if not self._engine.view.is_member:
@@ -68,8 +76,9 @@ class Membership:
             if (now := time.monotonic()) >= beat_at:
                 beat_at = now + BEAT_S
                 await boxes.beat(self._name, self._url, self._about(), self._engine.view.position)
-                self.seen = await boxes.seen()
-                await self._judge(now)
+                known = await self._look(boxes, now)
+            elif known != self._engine.view.boxes():
+                known = await self._look(boxes, now)
             await boxes.news(LOOK_S)
 
     async def _join(self) -> None:
@@ -83,8 +92,15 @@ class Membership:
         self._engine.joined(known.term)
         log.info("fleet.joined", box=self._name, term=known.term)
 
-    async def _judge(self, now_s: float) -> None:
-        for row in self._leases.ended(self.seen, self._engine.view.boxes(), now_s):
+    async def _look(self, boxes: Boxes, now_s: float) -> list[BoxRow]:
+        """Hear what all boxes said last. Returns the rows of those that are known. Raises LogUnreachable."""
+        known, seen = self._engine.view.boxes(), await boxes.seen()
+        self._heard.take(seen)
+        await self._judge(seen, now_s)
+        return known
+
+    async def _judge(self, seen: list[BoxSeen], now_s: float) -> None:
+        for row in self._leases.ended(seen, self._engine.view.boxes(), now_s):
             try:
                 await self._engine.command(LeaveBox(LABEL, row.name, row.term, "lease"))
             except Refused as refusal:

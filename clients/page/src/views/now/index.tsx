@@ -6,6 +6,7 @@ import { now as texts } from "../../texts";
 import { Page } from "../../ui/Page";
 import { Backends } from "./Backends";
 import { Batches } from "./Batches";
+import { Boxes } from "./Boxes";
 import { Others } from "./Others";
 import { PauseButton } from "./PauseButton";
 import { Stores } from "./Stores";
@@ -27,6 +28,7 @@ export function NowView() {
         </div>
         <div class="stack now-side">
           <Backends />
+          <Boxes />
           <Stores />
           <Others />
         </div>

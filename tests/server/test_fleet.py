@@ -1,0 +1,108 @@
+"""Two boxes on one log: whichever door a client uses, it sees and steers the whole fleet."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest_asyncio
+
+from comfyledger import wire
+from comfyledger.client import Client
+from comfyledger.core.commands import LeaveBox
+from comfyledger.workers.fleet import heard
+from support.boxes import Boxes, know_each_other, quick_beats, two_boxes
+from support.ledger_kinds import NEEDS_POSTGRES, slow_machine
+from support.waiting import until
+
+pytestmark = NEEDS_POSTGRES
+
+
+@pytest_asyncio.fixture
+async def two(tmp_path: Path) -> AsyncIterator[tuple[Any, Any]]:
+    async with two_boxes(tmp_path) as doors:
+        yield doors
+
+
+async def info(door: Any) -> wire.Info:
+    async with Client(door.url, door.token) as client:
+        return await client.server_info()
+
+
+async def got(door: Any, path: str) -> tuple[int, bytes]:
+    headers = {"Authorization": f"Bearer {door.token}"}
+    async with aiohttp.request("GET", door.url + path, headers=headers) as answer:
+        return answer.status, await answer.read()
+
+
+def states(found: wire.Info) -> dict[str, str]:
+    return {one.name: one.state for one in found.backends}
+
+
+async def test_each_door_shows_the_comfyuis_and_the_boxes_of_all(two: Any) -> None:
+    for door, own in zip(two, ("north", "south"), strict=True):
+        found = await info(door)
+        assert states(found) == {"north.main": "connected", "south.main": "connected"}
+        shown = [(one.name, one.state, one.term, one.own) for one in found.boxes]
+        assert shown == [(name, "present", 1, name == own) for name in ("north", "south")]
+        assert {one.url for one in found.boxes} == {door.url for door in two}
+
+
+async def test_each_comfyui_is_counted_in_the_metrics_of_its_own_box_only(two: Any) -> None:
+    for door, own, other in zip(two, ("north", "south"), ("south", "north"), strict=True):
+        page = (await got(door, "/metrics"))[1].decode()
+        assert f'comfyledger_comfyui_connected{{backend="{own}.main"}} 1.0' in page
+        assert f'backend="{other}.main"' not in page
+        assert "comfyledger_box_is_member 1.0" in page
+        assert "comfyledger_box_present 2.0" in page
+
+
+async def test_a_box_is_ready_while_any_comfyui_of_the_fleet_is_connected(two: Any) -> None:
+    north, south = two
+    await north.sim.stop()
+    await until(lambda: not north.backends.all["north.main"].watcher.is_up, "its own ComfyUI is away")
+    assert (await got(north, "/readyz"))[0] == 200
+    await south.sim.stop()
+    await until(lambda: not know_each_other(north, south), "the other box has said that its ComfyUI is away")
+    assert (await got(north, "/readyz"))[0] == 503
+
+
+async def test_a_box_that_takes_no_part_is_not_ready(door: Any) -> None:
+    door.context.engine._state.is_member = False
+    status, body = await got(door, "/readyz")
+    assert (status, json.loads(body)["reasons"][0]["code"]) == (503, "fenced")
+
+
+async def test_what_a_silent_box_has_is_away(two: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(heard, "SILENT_S", -1.0)
+    found = await info(two[0])
+    away = next(one for one in found.backends if one.name == "south.main")
+    assert (away.state, away.connected) == ("away", False)
+    assert re.fullmatch(r"box south was last heard \d+ s ago", away.problem)
+    assert [one.state for one in found.boxes] == ["present", "silent"]
+
+
+async def test_the_comfyuis_of_a_box_that_left_are_away_until_it_is_given_up(tmp_path: Path) -> None:
+    boxes = Boxes(tmp_path)
+    with slow_machine(), quick_beats():
+        async with boxes.opened("north") as north:
+            async with boxes.opened("south") as south:
+                await until(lambda: know_each_other(north, south), "the boxes know each other")
+            await north.context.engine.command(LeaveBox("test", "south", 1, "lease"))
+            found = await info(north)
+            assert states(found) == {"north.main": "connected", "south.main": "away"}
+            assert found.backends[1].problem == "box south has left the fleet"
+            assert found.boxes[1].state == "left"
+            async with Client(north.url, north.token) as client:
+                await client.give_up_box("south")
+            found = await info(north)
+            assert (states(found), found.boxes[1].state) == ({"north.main": "connected"}, "given_up")
+
+
+async def test_a_daemon_without_a_fleet_has_no_boxes(door: Any) -> None:
+    assert (await info(door)).boxes == []
+    assert b"comfyledger_box_is_member 1.0" not in (await got(door, "/metrics"))[1]

@@ -1,0 +1,89 @@
+"""Boxes of a fleet in the test's own process: doors of real daemons that share a log in a database of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+from comfyledger.maintenance import fleet
+from comfyledger.workers.fleet import membership
+from support.door import ONE, Door, opened
+from support.ledger_kinds import slow_machine
+from support.ports import KeptPort
+from support.postgres import shared_cluster
+from support.waiting import until
+
+BEAT_S = 0.1
+"""Between two signs of life of a box of these tests."""
+
+
+@contextmanager
+def quick_beats() -> Iterator[None]:
+    with patch.object(membership, "BEAT_S", BEAT_S):
+        yield
+
+
+class Boxes:
+    """Makes boxes, each below a folder of its own. All use one folder for the files of their store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = shared_cluster().database()
+        self._is_begun = False
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        name: str,
+        sections: str = "",
+        seconds_per_image: float = 0.0,
+        backends: Mapping[str, str] = ONE,
+        top: str = "",
+        box: str = "",
+    ) -> AsyncIterator[Door]:
+        """The box of this name, with its replica made if it has none. `sections`, `backends`, `top`: as for a door.
+        `box`: further keys of its section."""
+        own = self.folder / name
+        self._make_replica(own)
+        port = KeptPort()
+        url = f"http://127.0.0.1:{port.number}"
+        fleet_sections = f'[ledger]\nshared = "{self.address}"\n[box]\nname = "{name}"\nurl = "{url}"\n{box}\n'
+        store = f'root = "{self.folder / "images"}"\nshared = true'
+        sections = f"{sections}\n{fleet_sections}"
+        async with opened(own, sections, seconds_per_image, backends, top, store, port.number) as door:
+            await until(lambda: door.context.view.is_member and door.context.fleet.boxes(), "the box has joined")
+            yield door
+
+    def _make_replica(self, own: Path) -> None:
+        state = own / "state"
+        if state.exists():
+            return
+        state.mkdir(parents=True)
+        begin = fleet.join if self._is_begun else fleet.init
+        begin(self.address, state / "ledger.db", lambda *_: None)
+        self._is_begun = True
+
+
+@asynccontextmanager
+async def two_boxes(folder: Path, **both: str) -> AsyncIterator[tuple[Door, Door]]:
+    """The boxes `north` and `south`, which know each other. `both`: as for `Boxes.opened`."""
+    boxes = Boxes(folder)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(slow_machine())
+        stack.enter_context(quick_beats())
+        north = await stack.enter_async_context(boxes.opened("north", **both))  # type: ignore[arg-type]
+        south = await stack.enter_async_context(boxes.opened("south", **both))  # type: ignore[arg-type]
+        await until(lambda: know_each_other(north, south), "the boxes know each other and their ComfyUIs")
+        yield north, south
+
+
+def know_each_other(*doors: Door) -> bool:
+    """Whether each has heard that the ComfyUIs of the others are connected."""
+    for door in doors:
+        heard = door.context.fleet.backends_elsewhere()
+        others = {box.name for box, one in heard if one.connected}
+        if len(others) < len(doors) - 1:
+            return False
+    return True

@@ -4,7 +4,7 @@ changed are applied after each group, effects are taken and said to be done. Tim
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sized
+from collections.abc import Collection, Iterable, Sized
 from typing import Any
 
 from comfyledger.core.decide.decide import Message
@@ -49,8 +49,8 @@ from support.core_builders import (
 class PlainEngine:
     """One ledger, one index, and the effects under way."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.ledger = PlainLedger()
+    def __init__(self, limits: Limits | None = None, ledger: PlainLedger | None = None) -> None:
+        self.ledger = ledger or PlainLedger()
         self.limits = limits or Limits({"main": 3})
         self.owed = PendingWork(self.limits)
         self.now_ms = 0
@@ -61,11 +61,15 @@ class PlainEngine:
         flat = [one for each in messages for one in (each if isinstance(each, Iterable) else (each,))]
         rows: dict[RowId, Row] = {}
         answers = [self._decide(message, rows) for message in flat]
-        self.owed.apply(rows.values(), self.now_ms)
+        self.take_in(rows.values())
         for message in flat:
             if isinstance(message, LaneStuck):
                 self.owed.stuck(message.lane, message.code, self.now_ms, message.retry_after_s)
         return answers
+
+    def take_in(self, rows: Collection[Row]) -> None:
+        """Rows as they are after a commit."""
+        self.owed.apply(rows, self.now_ms)
 
     def _decide(self, message: Message, rows: dict[RowId, Row]) -> Any:
         try:
@@ -204,6 +208,7 @@ def kept_in_memory(owed: PendingWork) -> int:
     plain: list[Sized] = [rows.batches, rows.prompts, rows._open, rows._users, rows._templates, owed._images]
     plain += [effects.wanted, owed.fit._refused, owed._inputs, effects._again]
     plain += [owed._sources._effects, owed._sources._waiting, owed.moves._sent, queue._alone]
+    plain += [owed.moves._strays, owed._orphans._kept]
     plain += [effects.fetching, effects.running, effects.later, effects._failed_in_row]
     total = sum(map(len, plain))
     for calls in effects.calls.values():

@@ -1,4 +1,5 @@
-"""The rows about backends that were added while the daemon runs. Those of the configuration have none."""
+"""Names of backends, and the rows about those that were added while the daemon runs. Those of the configuration have no
+row."""
 
 from __future__ import annotations
 
@@ -19,3 +20,10 @@ class BackendRow(msgspec.Struct, frozen=True, gc=False):
     queue_depth: int = 0
     """As `[comfyui.NAME] queue_depth`: 0 leaves it to the daemon."""
     present: bool = True
+
+
+def box_of(backend: str) -> str:
+    """The box of a fleet that a backend belongs to, by the name of the backend: `north` of `north.main`. Empty without
+    a fleet."""
+    box, dot, _ = backend.partition(".")
+    return box if dot else ""

@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Backends that get nothing with a secret in it."""
     move_after_ms: Mapping[str, int] = {}
     """By backend: how long its lane may be in trouble until the prompts that it has go to others. 0: for ever."""
+    orphan_after_ms: int = 3_600_000
+    """So long what a box keeps waits for it after it left the fleet. Then it is got from stores, or rendered again."""
     fetches_max: int = 4
     fetches_user_max: int = 1_000_000
     """Of one user among them: slow files of one user never take every place."""
@@ -51,11 +53,15 @@ class Limits(msgspec.Struct, frozen=True):
     """So long a backend stays with the models that it has loaded, while prompts wait for them."""
     wanted_wait_ms: int = 60_000
     """As many backends are wanted as finish within this time what waits."""
+    box: str = ""
+    """The box of the fleet that this is for; empty without a fleet. `queue_depths` has its own backends alone, `tags`
+    also those of other boxes."""
 
     @property
     def every_tag(self) -> dict[str, frozenset[str]]:
-        """The tags of every backend, in the order of the configuration."""
-        return {name: self.tags.get(name, frozenset()) for name in self.queue_depths}
+        """The tags of every backend, in the order of the configuration, and then of those of other boxes."""
+        own = {name: self.tags.get(name, frozenset()) for name in self.queue_depths}
+        return own | dict(self.tags) if self.box else own
 
     def of(self, kind: str) -> int:
         return {

@@ -177,7 +177,7 @@ def next_submit_key(row: PromptRow) -> EffectKey:
     return ("submit", row.batch_id, row.index, row.next_attempt)
 
 
-def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
+def effects_of_prompt(row: PromptRow) -> tuple[PromptEffect, ...]:
     """The effects of a prompt in this state, and of its strays. A queued prompt has none: it waits for its turn."""
     if not row.strays:
         return _effects_of_attempt(row)
@@ -185,13 +185,13 @@ def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
     return (*_effects_of_attempt(row), *(effect for one in strays for effect in _taking_out(one)))
 
 
-def _taking_out(row: PromptRow) -> tuple[Effect, ...]:
+def _taking_out(row: PromptRow) -> tuple[PromptEffect, ...]:
     """What takes an attempt out of ComfyUI and finds out how it ended."""
     about = (row.batch_id, row.index, row.attempt, row.backend)
     return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
 
 
-def _effects_of_attempt(row: PromptRow) -> tuple[Effect, ...]:
+def _effects_of_attempt(row: PromptRow) -> tuple[PromptEffect, ...]:
     about = (row.batch_id, row.index, row.attempt, row.backend)
     match row.state:
         case "submitting":

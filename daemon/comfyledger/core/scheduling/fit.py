@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
+from comfyledger.core.backends import box_of
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.values import has_secrets
 
@@ -45,6 +46,8 @@ class Fit:
         """By pin, needs, and whether there are secrets."""
         self._refused: dict[str, dict[tuple[str, str], str]] = {}
         """By template: which backend refuses it with which inputs, and why."""
+        self._given_up: frozenset[str] = frozenset()
+        """The boxes of the fleet that were given up."""
 
     def __len__(self) -> int:
         return len(self._tags)
@@ -70,10 +73,11 @@ class Fit:
 
     def _stays(self, batch: BatchRow, row: PromptRow) -> bool:
         """Whether a prompt is a suspect that stays where it is: its batch may go there still, as tags and trust change,
-        and it was not left behind there.
+        and it was not left behind there, nor at a box that was given up.
         """
         is_left = any(one.backend == row.backend for one in row.strays)
-        return bool(row.strikes) and not is_left and row.backend in self.allowed(batch)
+        is_gone = is_left or box_of(row.backend) in self._given_up
+        return bool(row.strikes) and not is_gone and row.backend in self.allowed(batch)
 
     def elsewhere(self, batch: BatchRow, row: PromptRow, backend: str) -> tuple[str, ...]:
         """The other backends that may take a prompt which this one refuses; none for a suspect, which stays here."""
@@ -121,6 +125,11 @@ class Fit:
             self.learned(backend)
         self._tags, self._no_secrets = tags, no_secrets
         self._allowed.clear()
+
+    def give_up(self, boxes: frozenset[str]) -> bool:
+        """These boxes, and no others, were given up. Returns whether that is news."""
+        before, self._given_up = self._given_up, boxes
+        return before != boxes
 
     def refuse(self, backend: str, template: str, inputs: str, why: str) -> bool:
         """A backend refuses a template. `inputs`: the digest of those with which it does, or ALL_INPUTS.

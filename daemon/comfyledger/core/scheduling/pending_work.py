@@ -7,11 +7,13 @@ owed by state, not fired by events. It has no clock: callers pass the time, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
+from comfyledger.core.backends import box_of
+from comfyledger.core.boxes import BoxRow
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Calls, Limits
@@ -22,7 +24,6 @@ from comfyledger.core.scheduling.effects import (
     SubmitPrompt,
     effects_of_image,
     effects_of_input,
-    effects_of_prompt,
     next_submit,
     next_submit_key,
 )
@@ -31,7 +32,9 @@ from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes
 from comfyledger.core.scheduling.moves import Moves
 from comfyledger.core.scheduling.open_batches import OpenBatches
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
+from comfyledger.core.scheduling.orphans import Orphans
 from comfyledger.core.scheduling.owed_effects import OwedEffects
+from comfyledger.core.scheduling.ownership import Ownership
 from comfyledger.core.scheduling.prompt_queue import PromptQueue
 from comfyledger.core.scheduling.source_waits import SourceWaits
 from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
@@ -47,6 +50,8 @@ class PendingWork:
         self._limits = limits
         self._open = OpenBatches()
         self._batches, self._prompts = self._open.batches, self._open.prompts
+        self._owners = Ownership(limits.box)
+        self._orphans = Orphans(self._owners)
         self._images: dict[tuple[str, int], ImageRow] = {}
         self._inputs: dict[str, InputRow] = {}
         self._sources = SourceWaits()
@@ -55,7 +60,7 @@ class PendingWork:
         """Which backends may run what. Read only, from outside."""
         self._queue = PromptQueue(limits, self._batches, self._prompts, self.fit)
         self._lanes = Lanes()
-        self.moves: Final = Moves(self._batches, self._prompts, self.fit, self._lanes)
+        self.moves: Final = Moves(self._batches, self._prompts, self.fit, self._lanes, self._owners)
         """Which attempts are to be left behind. Read only, from outside."""
 
     # ---- what changed
@@ -79,15 +84,22 @@ class PendingWork:
                     changed[row.batch_id] = None
                 case ImageRow():
                     self._image(row)
-                case LaneRow():
-                    self._lane_row(row, now_ms)
-                case InputRow():
-                    self._input(row)
                 case _:
-                    pass
+                    self._other(row, now_ms)
         for batch_id in changed:
             if (template := self._open.let_go(batch_id)) is not None:
                 self.fit.forget(template)
+
+    def _other(self, row: Row, now_ms: int) -> None:
+        match row:
+            case LaneRow():
+                self._lane_row(row, now_ms)
+            case InputRow():
+                self._input(row)
+            case BoxRow():
+                self._box(row, now_ms)
+            case _:
+                pass
 
     def _batch(self, row: BatchRow, now_ms: int) -> None:
         before = self._open.put_batch(row)
@@ -110,7 +122,7 @@ class PendingWork:
         for backend in {row.backend, was, self._going_to(row)}:
             if backend:
                 self._count_place(backend, place, now_ms)
-        self._effects.owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
+        self._effects.owe(self._owners.of_prompt(before) if before else (), self._owners.of_prompt(row))
         self._await_sources(batch, row)
 
     def _count_place(self, backend: str, place: tuple[str, int], now_ms: int) -> None:
@@ -127,18 +139,38 @@ class PendingWork:
 
     def _image(self, row: ImageRow) -> None:
         place = (row.batch_id, row.index)
-        before, effects = self._images.pop(place, None), effects_of_image(row)
-        if effects:
+        before = self._images.pop(place, None)
+        if effects_of_image(row):
             self._images[place] = row
-        self._effects.owe(effects_of_image(before) if before else (), effects)
-        for effect in self._sources.of(place):
+        self._orphans.put(before, row)
+        self._effects.owe(self._owners.of_image(before) if before else (), self._owners.of_image(row))
+        for effect in self._sources.of(place) if self._owners.is_caretaker else ():
             self._effects.look_again(effect)
 
     def _input(self, row: InputRow) -> None:
-        before, effects = self._inputs.pop(row.sha256, None), effects_of_input(row)
-        if effects:
+        before = self._inputs.pop(row.sha256, None)
+        if effects_of_input(row):
             self._inputs[row.sha256] = row
-        self._effects.owe(effects_of_input(before) if before else (), effects)
+        self._effects.owe(self._owners.of_input(before) if before else (), self._owners.of_input(row))
+
+    def _box(self, row: BoxRow, now_ms: int) -> None:
+        """Who comes or goes changes who does what."""
+        before = list(self._own_effects())
+        self._owners.apply(row, now_ms)
+        self._effects.owe(before, list(self._own_effects()))
+        if self.fit.give_up(self._owners.given_up):
+            self._queue.refit(now_ms)
+        self._say_who_works(now_ms)
+
+    def _own_effects(self) -> Iterator[Effect]:
+        for prompt in self._prompts.values():
+            yield from self._owners.of_prompt(prompt)
+        for image in self._images.values():
+            yield from self._owners.of_image(image)
+        for of_input in self._inputs.values():
+            yield from self._owners.of_input(of_input)
+        if self._owners.is_caretaker:
+            yield from self._sources.every
 
     def _lane_row(self, row: LaneRow, now_ms: int) -> None:
         pause_changed = self._lanes.apply(row, now_ms)
@@ -148,8 +180,9 @@ class PendingWork:
                 self._requeue(batch_id, now_ms)
 
     def _say_who_works(self, now_ms: int) -> None:
-        names = self._limits.queue_depths
-        self._queue.works((name for name in names if self._lanes.works(backend_lane(name))), now_ms)
+        """Those of other boxes among them: what they may take is not for a backend that does not work."""
+        there = (name for name in self.fit.names if not self._owners.is_gone(box_of(name)))
+        self._queue.works((name for name in there if self._lanes.works(backend_lane(name))), now_ms)
 
     # ---- the queue of prompts
 
@@ -217,7 +250,7 @@ class PendingWork:
         place = (row.batch_id, row.index)
         before = self._sources.effect(place)
         after = self._sources.put(batch, row)
-        if before != after:
+        if before != after and self._owners.is_caretaker:
             self._effects.owe((before,) if before else (), (after,) if after else ())
 
     # ---- what may start
@@ -258,7 +291,7 @@ class PendingWork:
 
     def _start_prompts(self, now_ms: int) -> list[Effect]:
         started: list[Effect] = []
-        for backend in self._queue.in_turn():
+        for backend in self._queue.in_turn() if not self._owners.is_out else ():
             lane = backend_lane(backend)
             if self._lanes.is_paused(lane) or not self._may_call(lane, "submit", now_ms):
                 continue
@@ -315,7 +348,7 @@ class PendingWork:
         del self._effects.fetching[place]
         self._queue_again(*place, now_ms)
         row = self._prompts.get(place)
-        for other in effects_of_prompt(row) if row is not None else ():
+        for other in self._owners.of_prompt(row) if row is not None else ():
             if isinstance(other, FetchPrompt) and other.key != effect.key:
                 self._effects.wait(other)
 
@@ -347,6 +380,10 @@ class PendingWork:
     def moves_due(self, now_ms: int) -> list[PromptRow]:
         """The prompts whose live attempts are to be left behind now, because their backends do not work."""
         return self.moves.due(self._limits.move_after_ms, now_ms)
+
+    def orphans_due(self, now_ms: int) -> list[ImageRow]:
+        """The images that only a box keeps which left, and which are not left to it any longer. For the caretaker."""
+        return self._orphans.due(self._limits.orphan_after_ms, now_ms)
 
     @property
     def move_after_ms(self) -> Mapping[str, int]:

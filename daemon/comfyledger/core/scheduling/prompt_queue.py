@@ -195,9 +195,10 @@ class PromptQueue:
         for backend in [name for name, places in before.items() if self._places.get(name) is not places]:
             self._classes.forget(backend, now_ms)
         self._free = {backend: None for backend, places in self._places.items() if places.is_free}
-        self._refit(now_ms)
+        self.refit(now_ms)
 
-    def _refit(self, now_ms: int) -> None:
+    def refit(self, now_ms: int) -> None:
+        """What waits goes where `fit` says now."""
         lost = {prompt for backend, prompt in self._alone.items() if backend not in self._places}
         of_batch: dict[str, Backends] = {}
         for prompt, queued in list(self._queued.items()):

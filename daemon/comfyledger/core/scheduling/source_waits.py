@@ -47,6 +47,11 @@ class SourceWaits:
         """What a prompt that waits is owed."""
         return self._effects.get(prompt)
 
+    @property
+    def every(self) -> Iterable[FindSources]:
+        """What all prompts that wait are owed."""
+        return self._effects.values()
+
     def of(self, source: SourceId) -> Iterable[FindSources]:
         """What the prompts that wait for an image are owed."""
         waiting = self._waiting.get(source)

@@ -12,13 +12,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
+from comfyledger_objects.blocks import PARTS_AT_ONCE, Blocks, Taken
 from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found, found_from
 from comfyledger_objects.options import ENCRYPTIONS, Kind, Options
 
 LISTED_MAX: Final = 1_000
 PIECE_BYTES: Final = 8_388_608
-PARTS_AT_ONCE: Final = 3
 LARGE_S: Final = 600.0
 """Seconds more for a request with a large file, which is sent in one only where nothing else is possible."""
 CONDITION: Final[Mapping[Kind, Mapping[str, str]]] = {
@@ -28,16 +28,14 @@ CONDITION: Final[Mapping[Kind, Mapping[str, str]]] = {
 }
 IDLE_CONNECTION_S: Final = 15.0
 """Servers close connections that are not used for longer."""
+SIGNED_ALREADY: Final = "SAS tokens auth is not supported"
+"""What obstore says if it is to sign an address, and has a token in place of a key."""
 GIVE_UP_S: Final = 10.0
 """How long a cancelled upload in parts has to tell the server that it is given up."""
 CLOSE_S: Final = 10.0
 """How long calls that are under way at the end have to end by themselves."""
 LET_GO_S: Final = 10.0
 """How long obstore's threads have to give back what they have of calls that were cancelled. Mostly milliseconds."""
-
-
-class Taken(Exception):
-    """Something has the key already, or another process works on it. Whoever gets this looks what is there."""
 
 
 class GivenUp(Exception):
@@ -70,6 +68,7 @@ class Bucket:
         self._patient = opened(options, seconds_more=LARGE_S)
         self.copies = options.kind == "gcs"
         """Whether obstore makes conditional copies here, and the server has them when it answers."""
+        self._blocks = Blocks(options, self._signed_to_write)
         self._conditional = self._store if options.asks_first else opened(options, CONDITION[options.kind])
 
     async def create(self, key: str, content: bytes, attributes: Mapping[str, str]) -> None:
@@ -87,12 +86,16 @@ class Bucket:
 
     async def create_in_parts(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str]) -> None:
         """The same for bytes that come in pieces, a few of which are in memory. What the iterator raises comes out,
-        and the upload is given up, as it is if this call is cancelled. Raises AlreadyExistsError or PreconditionError
-        if something has the key.
+        and the upload is given up, as it is if this call is cancelled. Raises AlreadyExistsError, PreconditionError
+        or Taken if something has the key.
 
         obstore has no such mode, so the condition is a header of all requests. It counts when the upload is completed.
+        Azure gets it otherwise, see `blocks`, unless obstore has a token that is signed already.
         """
-        await self._send_parts(self._conditional, key, pieces, attributes)
+        if self._options.kind == "azure" and not self._options.asks_first and await self._can_sign(key):
+            await self._blocks.create(key, pieces, attributes)
+        else:
+            await self._send_parts(self._conditional, key, pieces, attributes)
 
     async def create_by_copy(
         self, key: str, aside: str, pieces: Iterator[bytes], size_bytes: int, attributes: Mapping[str, str]
@@ -218,8 +221,24 @@ class Bucket:
 
         return str(await self._lending.lend(sign_async(self._store, "GET", key, timedelta(seconds=lifetime_s))))
 
+    async def _can_sign(self, key: str) -> bool:
+        """Whether obstore can sign addresses. Raises what it raises if that is not clear."""
+        try:
+            await self._signed_to_write(key, 1.0)
+        except Exception as error:
+            if SIGNED_ALREADY in str(error):
+                return False
+            raise
+        return True
+
+    async def _signed_to_write(self, key: str, lifetime_s: float) -> str:
+        from obstore import sign_async
+
+        return str(await self._lending.lend(sign_async(self._store, "PUT", key, timedelta(seconds=lifetime_s))))
+
     async def close(self) -> None:
         """Wait for what is under way, and then until obstore's threads have nothing of ours. See `lending`."""
+        await self._blocks.close()
         if not await self._lending.all_back(CLOSE_S):
             self._lending.recall()
             await self._lending.all_back(LET_GO_S)

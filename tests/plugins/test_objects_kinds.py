@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="obstore is not installed")
 
-from comfyledger.plugin_api import Deleted, Foreign, ImageFault, Stored, StoreTrouble
+from comfyledger.plugin_api import Deleted, Foreign, Stored, StoreTrouble
 from comfyledger.testing.place import FOLDER, NAME, STEM, deposit, held, picture
 from comfyledger_objects import uploads
 from support.object_places import ProxiedPlace, azure_place, google_place, made_key, refusal
@@ -43,25 +43,6 @@ async def google(tmp_path: Path) -> AsyncIterator[ProxiedPlace]:
             yield place
     finally:
         running.end()
-
-
-async def check_large_files(place: ProxiedPlace, folder: Path) -> None:
-    """They go in one request, and overwrite nothing."""
-    store = place.store()
-    await store.prepare()
-    place.proxy.requests.clear()
-    given = deposit(folder, LARGE)
-    assert isinstance(await store.put(given), Stored)
-    assert [method for method, _ in place.proxy.requests] == ["PUT"]
-    await place.put_foreign(f"{FOLDER}/{STEM}2", "png", picture(7))
-    outcome = await store.put(deposit(folder, LARGE, f"{FOLDER}/{STEM}2"))
-    assert isinstance(outcome, ImageFault)
-    assert outcome.code == "collision"
-    assert await place.contents() == {KEY: LARGE, f"{FOLDER}/{STEM}2.png": picture(7)}
-
-
-async def test_azure_gets_large_files_in_one_request(azure: ProxiedPlace, tmp_path: Path) -> None:
-    await check_large_files(azure, tmp_path)
 
 
 async def check_pages(place: ProxiedPlace) -> None:

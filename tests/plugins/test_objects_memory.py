@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("obstore", reason="obstore is not installed")
 
-from support.object_places import google_place, made_key
+from support.object_places import azure_place, google_place, made_key
+from support.object_servers import ACCOUNT, AZURITE, Azurite
 from support.objects_process import Objects
 from support.waiting import DEADLINE_S
 
@@ -66,5 +67,16 @@ async def test_a_file_of_200_mib_takes_64_mib_at_most_on_its_way_to_google(tmp_p
         server.begin()
         async with google_place(server, made_key(), tmp_path) as place:
             assert risen_bytes("gcs", place.options(endpoint=server.url), tmp_path) <= RISE_BYTES_MAX
+    finally:
+        server.end()
+
+
+@pytest.mark.skipif(not AZURITE, reason="Azurite is not installed: make azurite")
+async def test_a_file_of_200_mib_takes_64_mib_at_most_on_its_way_to_azure(tmp_path: Path) -> None:
+    server = Azurite(tmp_path)
+    try:
+        server.begin()
+        async with azure_place(server, tmp_path) as place:
+            assert risen_bytes("azure", place.options(endpoint=f"{server.url}/{ACCOUNT}"), tmp_path) <= RISE_BYTES_MAX
     finally:
         server.end()

@@ -1,11 +1,15 @@
-"""Large files in Google Cloud Storage: in parts to a key aside, then copied to their own, and never over another."""
+"""Large files where obstore has no conditional upload in parts: they never go over another, wherever they break.
+
+To Azure they go in blocks, of which a list is committed. To Google they go in parts to a key aside, and are copied.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,22 +18,34 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 
 from comfyledger.plugin_api import ImageFault, LaneFault, Stored
 from comfyledger.testing.place import NAME, SERIES, deposit, picture
-from comfyledger_objects import probe, uploads
+from comfyledger_objects import blocks, probe, uploads
 from comfyledger_objects.keys import ASIDE_FOLDER
+from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
-from support.object_places import Fault, ProxiedPlace, google_place, made_key, refusal
+from support.object_places import Fault, ProxiedPlace, Wanted, azure_place, google_place, made_key, refusal
+from support.object_servers import AZURITE, Azurite
 from support.objects_process import Objects
 
 KEY = f"{NAME}.png"
 LARGE = hashlib.sha256(b"seed").digest() * (uploads.WHOLE_BYTES_MAX // 32 + 10)
 OTHER = hashlib.sha256(b"other").digest() * (uploads.WHOLE_BYTES_MAX // 32 + 10)
-STEPS = {
-    "begin": lambda request: request.method == "POST" and "uploads" in request.query,
-    "part": lambda request: "partNumber" in request.query,
-    "complete": lambda request: request.method == "POST" and "uploadId" in request.query,
-    "copy": lambda request: "x-goog-copy-source" in request.headers,
-    "delete": lambda request: request.method == "DELETE",
+STEPS: dict[Kind, dict[str, Wanted]] = {
+    "gcs": {
+        "begin": lambda request: request.method == "POST" and "uploads" in request.query,
+        "part": lambda request: "partNumber" in request.query,
+        "complete": lambda request: request.method == "POST" and "uploadId" in request.query,
+        "copy": lambda request: "x-goog-copy-source" in request.headers,
+        "delete": lambda request: request.method == "DELETE",
+    },
+    "azure": {
+        "block": lambda request: request.query.get("comp") == "block",
+        "list": lambda request: request.query.get("comp") == "blocklist",
+    },
 }
+EVERY_STEP = pytest.mark.parametrize(
+    ("kind", "step"), [(kind, step) for kind, steps in STEPS.items() for step in steps]
+)
+EACH_KIND = pytest.mark.parametrize("kind", STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +54,21 @@ def key() -> str:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Objects]:
-    running = Objects(tmp_path, "gcs")
+async def place(kind: Kind, key: str, tmp_path: Path) -> AsyncIterator[ProxiedPlace]:
+    if kind == "azure" and not AZURITE:
+        pytest.skip("Azurite is not installed: make azurite")
+    server = Azurite(tmp_path) if kind == "azure" else Objects(tmp_path, "gcs")
     try:
-        running.begin()
-        yield running
+        server.begin()
+        opened = azure_place(server, tmp_path) if isinstance(server, Azurite) else google_place(server, key, tmp_path)
+        async with opened as made:
+            yield made
     finally:
-        running.end()
+        server.end()
 
 
-@pytest.fixture
-async def place(server: Objects, key: str, tmp_path: Path) -> AsyncIterator[ProxiedPlace]:
-    async with google_place(server, key, tmp_path) as made:
-        yield made
-
-
-async def ready(place: ProxiedPlace) -> ObjectStore:
-    store = place.store()
+async def ready(place: ProxiedPlace, **more: Any) -> ObjectStore:
+    store = place.store(**more)
     await store.prepare()
     place.proxy.requests.clear()
     return store
@@ -64,6 +78,7 @@ async def check_nothing_is_aside(place: ProxiedPlace) -> None:
     assert await place.contents() == {KEY: LARGE}
 
 
+@pytest.mark.parametrize("kind", ["gcs"])
 async def test_a_large_file_goes_in_parts_and_is_copied_with_all_that_is_said_of_it(
     place: ProxiedPlace, tmp_path: Path
 ) -> None:
@@ -90,6 +105,23 @@ async def test_a_large_file_goes_in_parts_and_is_copied_with_all_that_is_said_of
     assert "copied" in (await store.diagnose())[1].sentence
 
 
+@pytest.mark.parametrize("kind", ["azure"])
+async def test_a_large_file_goes_in_blocks_with_all_that_is_said_of_it(place: ProxiedPlace, tmp_path: Path) -> None:
+    store, given = await ready(place, cache_control="max-age=9"), deposit(tmp_path, LARGE)
+    assert isinstance(await store.put(given), Stored)
+    assert ["blocklist" in path for method, path in place.proxy.requests] == [False] * 3 + [True]
+    await check_nothing_is_aside(place)
+    seen = await store.check(NAME, "png")
+    assert seen is not None
+    assert (seen.sha256, seen.md5, seen.image_id) == (given.sha256, given.md5, given.image_id)
+    said = await place.headers(KEY)
+    assert (said["Content-Type"], said["Cache-Control"]) == ("image/png", "max-age=9")
+    outcome = await store.put(given)
+    assert isinstance(outcome, Stored)
+    assert outcome.replayed
+
+
+@EACH_KIND
 async def test_a_large_file_overwrites_nothing_and_leaves_nothing_aside(place: ProxiedPlace, tmp_path: Path) -> None:
     store = await ready(place)
     await place.put_foreign(NAME, "png", picture(7))
@@ -99,22 +131,22 @@ async def test_a_large_file_overwrites_nothing_and_leaves_nothing_aside(place: P
     assert await place.contents() == {KEY: picture(7)}
 
 
-@pytest.mark.parametrize("step", STEPS)
+@EVERY_STEP
 @pytest.mark.parametrize("fault", ["cut_before", "cut_after", refusal(503, "SlowDown")])
 async def test_an_upload_that_breaks_at_a_step_is_stored_once_when_it_is_repeated(
-    place: ProxiedPlace, tmp_path: Path, step: str, fault: Fault
+    place: ProxiedPlace, tmp_path: Path, kind: Kind, step: str, fault: Fault
 ) -> None:
     store, given = await ready(place), deposit(tmp_path, LARGE)
-    place.proxy.fail(fault, STEPS[step])
+    place.proxy.fail(fault, STEPS[kind][step])
     outcome = await store.put(given)
     assert isinstance(outcome, Stored | LaneFault)
     assert isinstance(await store.put(given), Stored)
     await check_nothing_is_aside(place)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@EVERY_STEP
 async def test_a_process_that_dies_at_a_step_leaves_only_what_the_next_attempt_removes(
-    place: ProxiedPlace, tmp_path: Path, step: str
+    place: ProxiedPlace, tmp_path: Path, kind: Kind, step: str
 ) -> None:
     """What is aside is no image and has no number."""
     store, given = await ready(place), deposit(tmp_path, LARGE)
@@ -123,7 +155,7 @@ async def test_a_process_that_dies_at_a_step_leaves_only_what_the_next_attempt_r
         putting.cancel()
         return refusal(500, "InternalError")()
 
-    place.proxy.fail(die, STEPS[step], times=9)
+    place.proxy.fail(die, STEPS[kind][step], times=9)
     putting = asyncio.create_task(store.put(given))
     with pytest.raises(asyncio.CancelledError):
         await putting
@@ -135,18 +167,20 @@ async def test_a_process_that_dies_at_a_step_leaves_only_what_the_next_attempt_r
     await check_nothing_is_aside(place)
 
 
+@pytest.mark.parametrize("kind", ["gcs"])
 async def test_what_was_aside_whole_is_not_sent_again(place: ProxiedPlace, tmp_path: Path) -> None:
     store, given = await ready(place), deposit(tmp_path, LARGE)
-    place.proxy.fail(refusal(503, "SlowDown"), STEPS["copy"])
+    place.proxy.fail(refusal(503, "SlowDown"), STEPS["gcs"]["copy"])
     assert isinstance(await store.put(given), LaneFault)
     place.proxy.requests.clear()
     assert isinstance(await store.put(given), Stored)
     assert [method for method, _ in place.proxy.requests] == ["HEAD", "PUT", "DELETE"]
 
 
+@pytest.mark.parametrize("kind", ["gcs"])
 async def test_what_others_left_aside_is_replaced(place: ProxiedPlace, tmp_path: Path) -> None:
     store, given = await ready(place), deposit(tmp_path, LARGE)
-    place.proxy.fail(refusal(503, "SlowDown"), STEPS["copy"])
+    place.proxy.fail(refusal(503, "SlowDown"), STEPS["gcs"]["copy"])
     assert isinstance(await store.put(given), LaneFault)
     aside = next(key for key in await place.contents() if key.startswith(ASIDE_FOLDER))
     await place.put_foreign(aside, "", b"not ours")
@@ -154,6 +188,7 @@ async def test_what_others_left_aside_is_replaced(place: ProxiedPlace, tmp_path:
     await check_nothing_is_aside(place)
 
 
+@EACH_KIND
 async def test_of_two_files_for_one_key_exactly_one_is_stored(place: ProxiedPlace, tmp_path: Path) -> None:
     one, other = await ready(place), await ready(place)
     given = [deposit(tmp_path, LARGE), deposit(tmp_path, OTHER)]
@@ -163,6 +198,7 @@ async def test_of_two_files_for_one_key_exactly_one_is_stored(place: ProxiedPlac
     assert await place.contents() == {KEY: given[won].path.read_bytes()}
 
 
+@EACH_KIND
 async def test_one_file_that_two_processes_store_at_once_is_stored_once(place: ProxiedPlace, tmp_path: Path) -> None:
     """The second one may find that the first one has used and deleted what was aside."""
     one, other = await ready(place), await ready(place)
@@ -172,18 +208,20 @@ async def test_one_file_that_two_processes_store_at_once_is_stored_once(place: P
     await check_nothing_is_aside(place)
 
 
+@pytest.mark.parametrize("kind", ["gcs"])
 async def test_what_is_gone_from_aside_is_looked_for_at_its_key(place: ProxiedPlace, tmp_path: Path) -> None:
     store, given = await ready(place), deposit(tmp_path, LARGE)
-    place.proxy.fail(refusal(404, "NoSuchKey"), STEPS["copy"])
+    place.proxy.fail(refusal(404, "NoSuchKey"), STEPS["gcs"]["copy"])
     assert isinstance(await store.put(given), Stored)
     await check_nothing_is_aside(place)
 
 
+@pytest.mark.parametrize("kind", ["gcs"])
 async def test_what_nobody_takes_up_again_is_deleted_when_it_is_a_week_old(
     place: ProxiedPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await ready(place)
-    place.proxy.fail(refusal(503, "SlowDown"), STEPS["copy"])
+    place.proxy.fail(refusal(503, "SlowDown"), STEPS["gcs"]["copy"])
     assert isinstance(await store.put(deposit(tmp_path, LARGE)), LaneFault)
     for left_s, count in ((probe.ASIDE_LEFT_S, 1), (-60.0, 0)):
         monkeypatch.setattr(probe, "ASIDE_LEFT_S", left_s)
@@ -191,3 +229,49 @@ async def test_what_nobody_takes_up_again_is_deleted_when_it_is_a_week_old(
             known.unlink()
         await place.store().prepare()
         assert len(await place.contents()) == count
+
+
+@pytest.mark.parametrize("kind", ["azure"])
+async def test_an_address_that_a_slow_clock_finds_too_new_is_tried_again(
+    place: ProxiedPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "EARLY_S", 0.0)
+    store, given = await ready(place), deposit(tmp_path, LARGE)
+    place.proxy.fail(refusal(403, "AuthenticationFailed"), STEPS["azure"]["block"], times=2)
+    assert isinstance(await store.put(given), Stored)
+    place.proxy.fail(refusal(403, "AuthenticationFailed"), STEPS["azure"]["block"], times=99)
+    outcome = await store.put(deposit(tmp_path, OTHER, f"{NAME}2"))
+    assert isinstance(outcome, LaneFault)
+    assert outcome.code == "configuration"
+
+
+@pytest.mark.parametrize("kind", ["azure"])
+async def test_a_server_that_goes_away_between_blocks_pauses_the_store_and_tells_no_signature(
+    place: ProxiedPlace, tmp_path: Path
+) -> None:
+    store, given = await ready(place), deposit(tmp_path, LARGE)
+    async with place.unreachable():
+        outcome = await store.put(given)
+    assert isinstance(outcome, LaneFault)
+    assert outcome.code == "not_reached"
+    assert "sig=" not in outcome.text
+    assert isinstance(await store.put(given), Stored)
+
+
+@pytest.mark.parametrize("kind", ["azure"])
+@pytest.mark.parametrize("change", [b"x", b""])
+async def test_a_large_file_that_was_altered_is_not_stored(place: ProxiedPlace, tmp_path: Path, change: bytes) -> None:
+    store, given = await ready(place), deposit(tmp_path, LARGE)
+    given.path.write_bytes(change + LARGE[1:])
+    outcome = await store.put(given)
+    assert isinstance(outcome, ImageFault)
+    assert outcome.code == "altered"
+    assert await place.contents() == {}
+
+
+@pytest.mark.parametrize("kind", ["azure"])
+async def test_blocks_that_another_upload_has_dropped_are_sent_again(place: ProxiedPlace, tmp_path: Path) -> None:
+    store, given = await ready(place), deposit(tmp_path, LARGE)
+    place.proxy.fail(refusal(400, "InvalidBlockList"), STEPS["azure"]["list"])
+    assert isinstance(await store.put(given), Stored)
+    await check_nothing_is_aside(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -86,6 +87,22 @@ def test_a_group_that_takes_longer_than_the_lock_is_lent_gets_through(impatient:
         write_when(lambda: time.monotonic() - began > 0.1, shared)
         assert shared.head() == after
         assert shared._hold_s == 0.05, "the next one is lent it for as long as ever"
+
+
+def test_nobody_waits_in_the_database_for_a_box_that_gave_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a standby that is away for a minute would cost all connections of the server."""
+    options = re.sub(r"lock_timeout=\d+s", "lock_timeout=50ms", connection.SESSION["options"])
+    monkeypatch.setitem(connection.SESSION, "options", options)
+    with psycopg.connect(address) as holder, closing(SharedLog(address)) as shared:
+        holder.execute("SELECT 1 FROM head FOR UPDATE")
+        with pytest.raises(LogUnreachable, match="lock timeout"), shared.turn(0):
+            raise AssertionError("two have the lock")
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        assert holder.execute(waiting).fetchall() == []
+
+
+def test_the_database_stops_waiting_for_the_lock_before_the_box_does() -> None:
+    assert connection.LOCK_S < log.TURN_S
 
 
 def test_a_turn_that_fails_leaves_no_lock_behind(address: str) -> None:

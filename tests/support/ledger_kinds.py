@@ -5,6 +5,7 @@ The model is `PlainLedger`, which keeps all rows and the whole log in memory and
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, contextmanager
@@ -117,9 +118,8 @@ class Sqlite:
 @contextmanager
 def slow_machine() -> Iterator[None]:
     """A turn of the shared log may take as long as a busy machine needs for it."""
-    session = connection.SESSION
-    options = session["options"].replace(f"timeout={connection.HOLD_S}s", f"timeout={DEADLINE_S:.0f}s")
-    with patch.dict(session, {"options": options}), patch.object(shared_log, "TURN_S", DEADLINE_S):
+    options = re.sub(r"timeout=\d+s", f"timeout={DEADLINE_S:.0f}s", connection.SESSION["options"])
+    with patch.dict(connection.SESSION, {"options": options}), patch.object(shared_log, "TURN_S", DEADLINE_S):
         yield
 
 

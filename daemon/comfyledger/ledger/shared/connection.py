@@ -22,6 +22,9 @@ CONNECT_S: Final = 2
 """For each address of the server. libpq takes no shorter time."""
 HOLD_S: Final = 2
 """So long a box may hold the lock of the log without a word: one that sleeps is cut off by the server."""
+LOCK_S: Final = 1
+"""So long the server waits for the lock of the log: less than the box does. Otherwise it would go on waiting for boxes
+that have given up, and run out of connections while a standby is away."""
 SESSION: Final = {
     "application_name": "comfyledger",
     "connect_timeout": str(CONNECT_S),
@@ -29,8 +32,8 @@ SESSION: Final = {
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
-    "options": f"-c idle_in_transaction_session_timeout={HOLD_S}s -c default_transaction_isolation=read\\ committed"
-    " -c synchronous_commit=on",
+    "options": f"-c lock_timeout={LOCK_S}s -c idle_in_transaction_session_timeout={HOLD_S}s"
+    " -c default_transaction_isolation=read\\ committed -c synchronous_commit=on",
 }
 """READ COMMITTED, because what others wrote is looked up after the lock of the head is had, and must be seen then."""
 

@@ -27,7 +27,7 @@ class Told(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A request that a client had to repeat, or a box that ended by itself."""
+    """What a box said when a client had to repeat a request, or when it ended by itself."""
 
     box: str
     text: str
@@ -53,13 +53,14 @@ class End(NamedTuple):
 
 
 class History(NamedTuple):
-    """`head`: what the database says where the log ends. `replicas`: where that of each box ends."""
+    """`head`: where the log ends, by its own row. `replicas`: where that of each box ends. `ended`: who gave up."""
 
     told: Sequence[Told]
     log: Sequence[Row]
     head: End
     replicas: Mapping[str, End]
     refused: Sequence[Refusal] = ()
+    ended: Sequence[Refusal] = ()
 
 
 # ---- the laws
@@ -83,6 +84,7 @@ LAWS: Final = {
     "twice": "No number is given twice.",
     "gap": "A series gives its numbers without a gap, unless an event says why.",
     "name": "No name is given twice.",
+    "ended": "No box gives up by itself.",
     "refused": "While nothing is harmed, nothing is refused.",
 }
 
@@ -95,6 +97,7 @@ def violations(history: History, harmed: bool = True) -> list[Violation]:
         *_ends(history),
         *_answers(history),
         *_numbers(history.log),
+        *(Violation("ended", f"{one.box}: {one.text}") for one in history.ended),
         *(() if harmed else (Violation("refused", f"{one.box}: {one.text}") for one in history.refused)),
     ]
     return sorted(found, key=lambda one: list(LAWS).index(one.law))

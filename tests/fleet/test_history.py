@@ -153,6 +153,11 @@ def test_the_numbers_of_each_output_are_those_of_its_series() -> None:
     )
 
 
+def test_a_box_that_gave_up_is_found() -> None:
+    given = history(WHOLE)._replace(ended=[Refusal("a", "The shared log has lost events")])
+    assert laws(given) == ["ended"]
+
+
 def test_a_refusal_is_a_violation_only_where_nothing_was_harmed() -> None:
     given = history(WHOLE)._replace(refused=[Refusal("a", "could not serialize access")])
     assert laws(given) == []

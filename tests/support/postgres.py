@@ -107,6 +107,11 @@ def _runs(pid: int) -> bool:
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process has got SIGSTOP, and no SIGCONT since."""
+    return _stat(pid)[:1] == ["T"]
+
+
 def _family(pid: int) -> list[int]:
     """A server and its processes that still run."""
     every = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
@@ -189,7 +194,7 @@ class Cluster:
     def _freeze(self) -> list[int]:
         server = self._process.pid
         _send(signal.SIGSTOP, [server])
-        until_without_a_loop(lambda: _stat(server)[:1] == ["T"], "PostgreSQL stops, and has no more children")
+        until_without_a_loop(lambda: is_stopped(server), "PostgreSQL stops, and has no more children")
         processes = _family(server)
         _send(signal.SIGSTOP, processes)
         return processes

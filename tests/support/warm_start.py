@@ -24,7 +24,7 @@ from comfyledger import crash_points
 FOREIGN = ["pytest", "aiohttp", "aiohttp.web", "click", "msgspec", "rich.console", "rich.progress", "rich.table"]
 FOREIGN += ["rich.live", "rich.traceback", "structlog", "sqlite_utils", "pluggy", "ulid", "websockets.asyncio.client"]
 FOREIGN += ["PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.WebPImagePlugin"]
-FOREIGN += ["encodings.idna", "httptools"]
+FOREIGN += ["encodings.idna", "httptools", "psycopg", "cryptography.hazmat.primitives.ciphers.aead"]
 OURS = ["comfyledger.app", "comfyledger.cli.main", "comfyledger.cli.commands.run", "comfyledger.sim.comfyui.server"]
 OURS += ["comfyledger.sim.cloudinary.server", "comfyledger.sim.objects.server", "comfyledger_folder"]
 OURS += ["comfyledger_cloudinary", "uvloop"]

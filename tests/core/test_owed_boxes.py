@@ -100,7 +100,7 @@ def test_the_caretaker_is_the_first_by_name_of_those_that_are_present() -> None:
     fleet = two()
     fleet["south"].given(submit(quantity=1), submit("b2", 1, loads=(made_from(),)))
     assert (FindSources in kinds(fleet["north"]), FindSources in kinds(fleet["south"])) == (True, False)
-    fleet["north"].sleep()
+    fleet["north"].fall_asleep()
     fleet.declare_left("north")
     assert FindSources in kinds(fleet["south"])
     fleet["north"].join()

@@ -95,13 +95,13 @@ class PlainBox(PlainEngine):
         assert answer.term == self.term
         return self
 
-    def sleep(self) -> PlainBox:
+    def fall_asleep(self) -> PlainBox:
         self.is_asleep = True
         return self
 
     def die(self) -> PlainBox:
         self.running.clear()
-        return self.sleep()
+        return self.fall_asleep()
 
     def start(self) -> PlainBox:
         """After it died: fill the index anew, and join."""

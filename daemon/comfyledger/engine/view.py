@@ -86,6 +86,14 @@ class EngineView:
         """The prompts whose live attempts are to be left behind now, because their backends do not work."""
         return self._state.owed.moves_due(self._state.steady_ms())
 
+    def given_up(self) -> list[PromptRow]:
+        """The attempts that nobody will be asked about, because their boxes of the fleet were given up."""
+        return self._state.owed.moves.given_up()
+
+    def orphans_due(self) -> list[ImageRow]:
+        """The images that a box alone keeps which left, and that this box is to take up now."""
+        return self._state.owed.orphans_due(self._state.steady_ms())
+
     @property
     def move_after_ms(self) -> Mapping[str, int]:
         """By backend: after how long a trouble the prompts that it has go to others; 0 or no value for never."""

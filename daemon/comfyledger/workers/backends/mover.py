@@ -1,4 +1,5 @@
-"""Moving prompts away from a ComfyUI: by itself after `move_after_s` of trouble, or because a person says so.
+"""Moving prompts away from a ComfyUI: by itself after `move_after_s` of trouble, if its box has left the fleet, or
+because a person says so.
 
 The attempts that it has are left behind there, as strays. What becomes of these is not decided here: they are followed
 and cancelled as soon as their ComfyUI answers.
@@ -21,6 +22,8 @@ from comfyledger.engine import EngineView
 from comfyledger.workers.reporting import Reporter
 
 LOOK_EVERY_S: Final = 1.0
+
+Reason = Literal["away", "person", "removed"]
 
 log = structlog.get_logger("comfyledger.work")
 
@@ -48,11 +51,17 @@ class Mover:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:
-        """Leave behind what its ComfyUI has had for too long without working."""
-        due = self._view.moves_due()
-        self._stays.intersection_update(row.prompt_id for row in due)
+        """Leave behind what its ComfyUI has had for too long without working, and end what was left behind at a box
+        that was given up.
+        """
+        given_up, due = self._view.given_up(), self._view.moves_due()
+        self._stays.intersection_update(row.prompt_id for row in (*given_up, *due))
+        await self._look_at(given_up, "removed")
+        await self._look_at(due, "away")
+
+    async def _look_at(self, due: list[PromptRow], reason: Reason) -> None:
         rows = [row for row in due if row.prompt_id not in self._stays]
-        left = await self.leave(rows, "away")
+        left = await self.leave(rows, reason)
         self._stays.update(row.prompt_id for row in rows if row not in left)
 
     async def move(self, backend: str) -> int:
@@ -60,13 +69,13 @@ class Mover:
         rows = [one.row for one in self._view.attempts_at(backend) if not one.why]
         return len(await self.leave(rows, "person"))
 
-    async def leave(self, rows: Iterable[PromptRow], reason: Literal["away", "person"]) -> list[PromptRow]:
+    async def leave(self, rows: Iterable[PromptRow], reason: Reason) -> list[PromptRow]:
         """Leave the live attempts of these prompts behind. Returns those that were."""
         return [row for row, is_left in await asyncio.gather(*(self._leave(row, reason) for row in rows)) if is_left]
 
-    async def _leave(self, row: PromptRow, reason: Literal["away", "person"]) -> tuple[PromptRow, bool]:
+    async def _leave(self, row: PromptRow, reason: Reason) -> tuple[PromptRow, bool]:
         """If it ran when its ComfyUI went away it may be why; not if it is moved from one that works."""
-        is_away = reason == "away" or self._view.in_trouble(backend_lane(row.backend))
+        is_away = reason != "person" or self._view.in_trouble(backend_lane(row.backend))
         running = row.state != "finished" and self._was_running(row.backend, row.prompt_id, is_away=is_away)
         crash_points.at("move.deciding")
         answer = await self._reporter.report(PromptIsLeft(row.batch_id, row.index, row.attempt, reason, running))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import inspect
 import re
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,38 @@ async def test_whatever_a_call_raises_becomes_a_fault_that_is_logged_and_counted
     assert "The plugin of the store failed" in fault.text
     assert died == {call: 1}
     assert [(one["event"], one["call"], one["store"]) for one in logs] == [("plugin.died", call, "main")]
+
+
+async def test_what_a_plugin_waited_for_is_free_when_its_call_has_ended() -> None:
+    """Also after an error, and without the garbage collector: a plugin may wait for that before it closes."""
+    kept: list[weakref.ref[asyncio.Future[None]]] = []
+
+    def asked(*, fails: bool) -> asyncio.Future[None]:
+        future = asyncio.get_running_loop().create_future()
+        kept.append(weakref.ref(future))
+        asyncio.get_running_loop().call_soon(settle, future, fails)
+        return future
+
+    async def answer() -> Page:
+        await asked(fails=False)
+        with suppress(ValueError):
+            await asked(fails=True)
+        return Page(())
+
+    gc.disable()
+    try:
+        assert await store(answer)[0].page("") == Page(())
+        await asyncio.sleep(0)
+        assert [one() for one in kept] == [None, None]
+    finally:
+        gc.enable()
+
+
+def settle(future: asyncio.Future[None], fails: bool) -> None:
+    if fails:
+        future.set_exception(ValueError("no"))
+    else:
+        future.set_result(None)
 
 
 class Scaling:

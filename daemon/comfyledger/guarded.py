@@ -286,6 +286,7 @@ class Bounded:
 
         timer = loop.call_later(self._bound_s, end)
         step: Callable[[], Any] = partial(self._call.send, None)
+        awaited: Any = None
         is_cancelled = False
         try:
             while True:
@@ -313,6 +314,7 @@ class Bounded:
             raise
         finally:
             timer.cancel()
+            del step, awaited  # An error that was passed on has this frame in its traceback, and would keep both.
             for _ in range(self._ended):
                 task.uncancel()
 

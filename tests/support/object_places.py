@@ -182,6 +182,10 @@ class S3Place:
     async def put_foreign(self, public_id: str, extension: str, content: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=f"{public_id}.{extension}", Body=content)
 
+    async def lose(self, key: str) -> None:
+        """Let an object be gone, as if somebody had deleted it."""
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
     @asynccontextmanager
     async def unreachable(self) -> AsyncIterator[None]:
         await self.proxy.stop()
@@ -231,6 +235,10 @@ class ProxiedPlace:
     async def headers(self, key: str) -> dict[str, str]:
         """What is said of an object."""
         return dict((await obstore.get_async(self._direct, key, options={"head": True})).attributes)
+
+    async def lose(self, key: str) -> None:
+        """Let an object be gone, as if somebody had deleted it."""
+        await obstore.delete_async(self._direct, key)
 
     @asynccontextmanager
     async def unreachable(self) -> AsyncIterator[None]:

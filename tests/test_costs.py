@@ -102,8 +102,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Ledger]:
     found: list[Ledger] = []
     original = Ledger.open.__func__  # type: ignore[attr-defined]
 
-    def opening(cls: type[Ledger], path: Path) -> Ledger:
-        found.append(original(cls, path))
+    def opening(cls: type[Ledger], path: Path, *, replica: bool = False) -> Ledger:
+        found.append(original(cls, path, replica=replica))
         return found[-1]
 
     monkeypatch.setattr(Ledger, "open", classmethod(opening))

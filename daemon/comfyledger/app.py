@@ -268,9 +268,10 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     held = LoadedBytes(state.inputs, images, rows)
     guarded = await stack.enter_async_context(guarded_session())
     builder = Builder(settings, session, kept, guarded, progress, reporter, state, secrets, rows, held, tools.checks)
-    backends = Backends(builder, engine, reporter, progress)
+    fleet = Heard(settings.box_name)
+    backends = Backends(builder, engine, reporter, progress, fleet)
     running = AllBackends(backends, wanted, settings.backends.trusted)
-    added = AddedBackends(running, state.reader, reporter, settings.backends.allowed)
+    added = AddedBackends(running, state.reader, reporter, settings.backends.allowed, settings.box_name)
     await added.start()
     engine.observe(added.committed)
     file_urls = FileUrls(engine.view.secret, settings.file_urls_path, settings.door, time.time, stores)
@@ -293,12 +294,13 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         thumbnails,
         notifier,
         background,
+        fleet,
     )
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
     about = partial(_about, context)
-    fleet = membership(settings, os.environ, engine, context.fleet, about) if settings.box_name else None
-    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, fleet)
+    member = membership(settings, os.environ, engine, fleet, about) if settings.box_name else None
+    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, member)
 
 
 def _about(context: Context) -> str:
@@ -357,6 +359,7 @@ async def _context(
     thumbnails: Thumbnails,
     notifier: Notifier,
     background: Background,
+    fleet: Heard,
 ) -> Context:
     """What the server answers from."""
     started, metrics = time.monotonic(), Metrics()
@@ -396,7 +399,7 @@ async def _context(
         metrics=metrics,
         file_source=images,
         thumbnails=thumbnails,
-        fleet=Heard(settings.box_name),
+        fleet=fleet,
         notifier=notifier,
     )
 
@@ -411,8 +414,8 @@ def _policy(settings: Settings, workflows: dict[str, WorkflowSource], backends: 
         templates=settings.naming.templates,
         workflows=workflows,
         default_workflow=settings.default_workflow,
-        backends=backends.tags,
-        gets_secrets=backends.gets_secrets,
+        backends=backends.every_tag,
+        gets_secrets=backends.every_trust,
         webhooks=settings.webhooks,
         quantity_max=settings.limits.quantity_max,
         graph_bytes_max=settings.limits.graph_bytes_max,

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from comfyledger import wire
 from comfyledger.client import Client
 from comfyledger.core.commands import LeaveBox
+from comfyledger.errors import Refused
+from comfyledger.sim.comfyui.server import SimOptions, serve
 from comfyledger.workers.fleet import heard
 from support.boxes import Boxes, know_each_other, quick_beats, two_boxes
 from support.ledger_kinds import NEEDS_POSTGRES, slow_machine
@@ -67,7 +71,8 @@ async def test_a_box_is_ready_while_any_comfyui_of_the_fleet_is_connected(two: A
     await until(lambda: not north.backends.all["north.main"].watcher.is_up, "its own ComfyUI is away")
     assert (await got(north, "/readyz"))[0] == 200
     await south.sim.stop()
-    await until(lambda: not know_each_other(north, south), "the other box has said that its ComfyUI is away")
+    elsewhere = north.context.fleet.backends_elsewhere
+    await until(lambda: not any(one.connected for _, one in elsewhere()), "the other box says that its own is away too")
     assert (await got(north, "/readyz"))[0] == 503
 
 
@@ -106,3 +111,73 @@ async def test_the_comfyuis_of_a_box_that_left_are_away_until_it_is_given_up(tmp
 async def test_a_daemon_without_a_fleet_has_no_boxes(door: Any) -> None:
     assert (await info(door)).boxes == []
     assert b"comfyledger_box_is_member 1.0" not in (await got(door, "/metrics"))[1]
+
+
+# ---- what other boxes have counts
+
+
+NAMES = {"username": "Areg", "character": "Opal Fever", "premade": True}
+
+
+@pytest_asyncio.fixture
+async def unlike(tmp_path: Path) -> AsyncIterator[tuple[Any, Any]]:
+    """Two boxes: the ComfyUI of `south` alone has the tag `flux`."""
+    boxes = Boxes(tmp_path)
+    with slow_machine(), quick_beats():
+        async with (
+            boxes.opened("north") as north,
+            boxes.opened("south", backends={"main": 'tags = ["flux"]'}) as south,
+        ):
+            await until(lambda: know_each_other(north, south), "the boxes know each other")
+            yield north, south
+
+
+async def test_what_only_the_comfyui_of_another_box_can_render_is_rendered_there(unlike: Any) -> None:
+    north, _ = unlike
+    async with Client(north.url, north.token) as client:
+        needing = await client.submit(**NAMES, quantity=1, needs=["flux"], request_id="needs")
+        pinned = await client.submit(**NAMES, quantity=1, backend="south.main", request_id="pinned")
+        for batch in (needing, pinned):
+            assert [one.state for one in (await client.wait(batch.batch_id)).images] == ["stored"]
+            (prompt,) = await north.context.reader.prompts(batch.batch_id)
+            assert prompt.backend == "south.main"
+
+
+async def test_a_tag_that_no_box_has_is_refused_with_what_each_comfyui_lacks(unlike: Any) -> None:
+    async with Client(unlike[0].url, unlike[0].token) as client:
+        with pytest.raises(Refused, match=r"south\.main: '48gb'") as refused:
+            await client.submit(**NAMES, quantity=1, needs=["flux", "48gb"], request_id="r")
+        assert refused.value.code == "no_backend"
+
+
+async def test_the_comfyui_of_another_box_is_paused_drained_and_moved_away_from(unlike: Any) -> None:
+    north, south = unlike
+    async with Client(north.url, north.token) as client:
+        await client.pause("backend:south.main")
+        batch = await client.submit(**NAMES, quantity=1, backend="south.main", request_id="r")
+        await until(lambda: south.context.view.is_paused("backend/south.main"), "south has heard of the pause")
+        assert states(await client.server_info())["south.main"] == "paused"
+        assert (await client.move("backend:south.main")).moved == 0
+        await client.resume("backend:south.main")
+        assert (await client.wait(batch.batch_id)).images[0].state == "stored"
+
+
+async def test_one_is_added_to_the_box_that_is_asked_and_removed_at_any(tmp_path: Path) -> None:
+    boxes = Boxes(tmp_path)
+    with slow_machine(), quick_beats():
+        async with await serve(SimOptions(output=tmp_path / "added")) as other, AsyncExitStack() as stack:
+            allowed = f'[backends]\nallowed = ["{other.url}"]\n'
+            north = await stack.enter_async_context(boxes.opened("north", allowed))
+            south = await stack.enter_async_context(boxes.opened("south", allowed))
+            await until(lambda: know_each_other(north, south), "the boxes know each other")
+            at_north = await stack.enter_async_context(Client(north.url, north.token))
+            at_south = await stack.enter_async_context(Client(south.url, south.token))
+            with pytest.raises(Refused, match="a ComfyUI of the box south") as refused:
+                await at_north.add_backend("south.gpu-7", other.url)
+            assert refused.value.hint == f"Add it at the box south, at {south.url}, or give it a name without a dot."
+            assert (await at_north.add_backend("gpu-7", other.url)).name == "north.gpu-7"
+            await until(lambda: "north.gpu-7" in north.backends.all, "north uses it")
+            await until(lambda: south.context.added.is_present("north.gpu-7"), "south has heard of it")
+            assert "north.gpu-7" not in south.backends.all
+            await at_south.remove_backend("north.gpu-7")
+            await until(lambda: "north.gpu-7" not in north.backends.all, "north uses it no more")

@@ -80,10 +80,11 @@ async def two_boxes(folder: Path, **both: str) -> AsyncIterator[tuple[Door, Door
 
 
 def know_each_other(*doors: Door) -> bool:
-    """Whether each has heard that the ComfyUIs of the others are connected."""
-    for door in doors:
-        heard = door.context.fleet.backends_elsewhere()
-        others = {box.name for box, one in heard if one.connected}
-        if len(others) < len(doors) - 1:
-            return False
-    return True
+    """Whether each knows that the others take part, and has heard that their ComfyUIs are connected."""
+    return all(_knows(door, len(doors)) for door in doors)
+
+
+def _knows(door: Door, boxes: int) -> bool:
+    heard = {box.name for box, one in door.context.fleet.backends_elsewhere() if one.connected}
+    present = {row.name for row in door.context.view.boxes() if row.present}
+    return len(heard & present) == boxes - 1 and len(present) == boxes

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 e381efe89d9ea8ddaf4be7be21021502ee3569324f6693a93bf1ea193570ff11
+// Made by generate.py from the JSON Schema of the wire, sha256 298158a1793f501bd350d81cc8ef55a27f4033f7ab8ce8348f8d6c37addec483
 
 /**
  * What a client sends.
@@ -1219,7 +1219,7 @@ export interface AddBackendRequest {
   data: AddBackend;
 }
 /**
- * Adds a ComfyUI that the configuration does not name, or gives one that was added other values. Repeat the request before `ttl_s` is over to keep it; with equal values, that writes no event. Its address must fit `[backends] allowed` (`backend_not_allowed`). A name of the configuration, and an address that another name has, are refused as `backend_exists`.
+ * Adds a ComfyUI that the configuration does not name, or gives one that was added other values. Repeat the request before `ttl_s` is over to keep it; with equal values, that writes no event. Its address must fit `[backends] allowed` (`backend_not_allowed`). A name of the configuration, and an address that another name has, are refused as `backend_exists`. In a fleet it becomes a ComfyUI of the box that is asked, and its name begins with the name of that box, whether the request says so or not.
  */
 export interface AddBackend {
   /**

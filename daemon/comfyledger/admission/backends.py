@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from comfyledger import wire
-from comfyledger.core.backends import BackendRow
+from comfyledger.core.backends import BackendRow, box_of
 from comfyledger.core.commands import AddBackend, RemoveBackend
 from comfyledger.core.decide.backends import unknown_backend
 from comfyledger.core.urls import shown_url
@@ -25,11 +25,28 @@ async def answer(context: Dependencies, label: str, message: wire.AddBackend | w
 async def _add(context: Dependencies, label: str, message: wire.AddBackend) -> wire.AddedBackend:
     """Raises Refused(invalid_field, backend_not_allowed, backend_exists, backends_limit)."""
     tags = tuple(dict.fromkeys(message.tags))
-    row = BackendRow(message.name, _address(message.url), tags, message.ttl_s, message.queue_depth)
+    row = BackendRow(_name_here(context, message.name), _address(message.url), tags, message.ttl_s, message.queue_depth)
     context.added.check(row.name, row.url)
     context.added.renew(row)
     known = await context.engine.command(AddBackend(label, row.name, row.url, row.tags, row.ttl_s, row.queue_depth))
     return wire.AddedBackend(row.name, row.url, list(row.tags), row.ttl_s, row.queue_depth, known.changed)
+
+
+def _name_here(context: Dependencies, name: str) -> str:
+    """The name in the log of a ComfyUI that is added here. Raises Refused(invalid_field) for one of another box."""
+    own, box = context.fleet.own, box_of(name)
+    if box == own:
+        return name
+    if own and not box:
+        return f"{own}.{name}"
+    if not own:
+        hint = "Only the names of a fleet's ComfyUIs have one, and this daemon is part of none."
+        raise Refused("invalid_field", f"The name {name!r} has a dot.", hint=hint, path="name")
+    there = context.fleet.box(box)
+    where = f", at {there.url}" if there is not None and there.url else ""
+    hint = f"Add it at the box {box}{where}, or give it a name without a dot."
+    text = f"{name!r} would be a ComfyUI of the box {box}, and this is {own}."
+    raise Refused("invalid_field", text, hint=hint, path="name")
 
 
 def _address(url: str) -> str:
@@ -45,7 +62,7 @@ async def _remove(context: Dependencies, label: str, message: wire.RemoveBackend
     """What a prompt does that begins there between the look and the event is what the others do with `move`. Raises
     Refused(unknown_backend, backend_busy).
     """
-    name = message.name
+    name = message.name if box_of(message.name) or not context.fleet.own else f"{context.fleet.own}.{message.name}"
     if not context.added.is_present(name):
         raise unknown_backend(name)
     prompts = len(context.view.attempts_at(name))  # one that only waits to be sent there may go anywhere

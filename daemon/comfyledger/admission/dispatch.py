@@ -257,7 +257,7 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
     if refused:
         barred = context.policy.barred(admitted.workflow)
         names = allowed(context.policy.backends, command.backend, command.needs, barred)
-        fits = [name for name in names if name not in refused and context.node_classes[name].known is not None]
+        fits = [name for name in names if name not in refused and name in fitting.known_of(context, names)]
         found.append(told_where(fits, {name: refusal.message for name, refusal in refused.items()}))
     foretold = Accepted("", context.view.position, images, repeated=False, media=command.media)
     answer = serialize.accepted(foretold, context.view.epoch, "")

@@ -27,8 +27,8 @@ async def move(context: Dependencies, label: str, message: wire.Move) -> wire.Mo
     What is being sent there is moved too: once the pause is recorded, nothing new begins there.
     """
     kind, _, name = message.scope.partition(":")
-    if kind != "backend" or name not in context.comfyui:
-        hint = f"Use backend:NAME ({', '.join(context.comfyui)})."
+    if kind != "backend" or name not in context.policy.backends:
+        hint = f"Use backend:NAME ({', '.join(context.policy.backends)})."
         raise Refused("unknown_scope", f"There is no {message.scope[:100]!r} to move.", hint=hint, path="$.data.scope")
     await context.engine.command(PauseLane(label, backend_lane(name)))
     moved = await context.move_away(name)

@@ -246,7 +246,7 @@ async def _drop_comfyui(context: Dependencies, label: str, name: str, message: w
     if message != wire.Recover(drop_comfyui=name, dry_run=message.dry_run):
         text = "`drop_comfyui` gives up all input files at a ComfyUI. Only `dry_run` may be given with it."
         raise Refused("invalid_field", text, hint="Omit the other fields.", path=path)
-    if name in context.comfyui:
+    if name in context.policy.backends:
         hint = f"Remove [comfyui.{name}] from the configuration and restart the daemon, or start that ComfyUI."
         raise Refused("invalid_field", f"The ComfyUI {name[:100]!r} is configured.", hint=hint, path=path)
     copies = await context.reader.inputs_at(name)

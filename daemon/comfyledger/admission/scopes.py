@@ -23,7 +23,7 @@ def command(context: Dependencies, label: str, scope: str, *, pause: bool) -> Co
         return of_webhook
     lane = _lane(context, kind, name)
     if lane is None:
-        backends, stores = ", ".join(context.comfyui), ", ".join(context.stores)
+        backends, stores = ", ".join(context.policy.backends), ", ".join(context.stores)
         hint = f"Use everything, backend:NAME ({backends}), store:NAME ({stores}), user:NAME, batch:ID or webhook:NAME."
         raise Refused(
             "unknown_scope", f"There is no {scope[:100]!r} to pause or resume.", hint=hint, path="$.data.scope"
@@ -50,7 +50,7 @@ async def resumed(context: Dependencies, command: ResumeLane) -> wire.ChangedCou
 def _lane(context: Dependencies, kind: str, name: str) -> str | None:
     if kind == EVERYTHING and not name:
         return EVERYTHING
-    if kind == "backend" and _known(context, context.comfyui, backend_lane(name), name):
+    if kind == "backend" and _known(context, context.policy.backends, backend_lane(name), name):
         return backend_lane(name)
     if kind == "store" and _known(context, context.stores, store_lane(name), name):
         return store_lane(name)

@@ -347,7 +347,7 @@ async def _with_lanes(
 ) -> list[Line]:
     """The events with the lane events in between, which show why an hour passed."""
     names = [EVERYTHING, SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
-    backends = [one for prompt in prompts for one in ([prompt.backend] if prompt.backend else context.comfyui)]
+    backends = [one for prompt in prompts for one in ([prompt.backend] if prompt.backend else context.policy.backends)]
     left = (msgspec.json.decode(line.data, type=_Left).backend for line in lines if line.kind == "prompt_moved")
     names += dict.fromkeys(map(backend_lane, [*backends, *left]))
     steps = [line.position for line in lines if line.kind != "image_reviewed"]  # which may come months later

@@ -8,7 +8,7 @@ the name by then. So nothing has to be carried over, and a crash in the middle i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, Literal, TypeVar
 
@@ -30,6 +30,7 @@ from comfyledger.queries.progress import ProgressFeed
 from comfyledger.settings import ComfyUI as Section
 from comfyledger.startup.build_comfyui import Backend, Builder, Wanted
 from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.reporting import Reporter
 
 LEAVE_S: Final = 5.0
@@ -73,10 +74,29 @@ class Live(Mapping[str, T_co]):
         return len(self._backends())
 
 
-class Backends:
-    """All of them, in the order of the configuration. `run` watches them."""
+class WithOthers(Mapping[str, T_co]):
+    """Something of each ComfyUI of this box, and then of those of the other boxes of its fleet."""
 
-    def __init__(self, builder: Builder, engine: Engine, reporter: Reporter, progress: ProgressFeed) -> None:
+    def __init__(self, own: Mapping[str, T_co], others: Callable[[], Mapping[str, T_co]]) -> None:
+        self._own, self._others = own, others
+
+    def __getitem__(self, name: str) -> T_co:
+        return self._own[name] if name in self._own else self._others()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        yield from (name for name in self._others() if name not in self._own)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Backends:
+    """All of this box, in the order of the configuration. `run` watches them. `fleet`: what the other boxes have."""
+
+    def __init__(
+        self, builder: Builder, engine: Engine, reporter: Reporter, progress: ProgressFeed, fleet: Heard | None = None
+    ) -> None:
         self._builder = builder
         self._engine, self._reporter, self._progress = engine, reporter, progress
         self._all: dict[str, Backend] = {}
@@ -90,6 +110,10 @@ class Backends:
         self.sections: Final[Mapping[str, Section]] = self._live(lambda one: one.section)
         self.gets_secrets: Final[Mapping[str, bool]] = self._live(lambda one: one.wanted.gets_secrets)
         self.tags: Final[Mapping[str, frozenset[str]]] = self._live(lambda one: frozenset(one.section.tags))
+        heard = fleet or Heard()
+        self.every_tag: Final[Mapping[str, frozenset[str]]] = WithOthers(self.tags, lambda: heard.tags)
+        self.every_trust: Final[Mapping[str, bool]] = WithOthers(self.gets_secrets, lambda: heard.gets_secrets)
+        heard.changed.append(self._tell_engine)
 
     def _live(self, pick: Callable[[Backend], T_co]) -> Live[T_co]:
         return Live(lambda: self._all, pick)
@@ -105,16 +129,20 @@ class Backends:
         after, changes = self._made(wanted)
         self._all = after
         self._progress.abouts[:] = [one.renderer.about for one in after.values()]
-        depths = {name: one.section.queue_depth for name, one in after.items()}
-        moves = {name: int(one.section.move_after_s * 1000) for name, one in after.items()}
-        no_secrets = frozenset(name for name, want in wanted.items() if not want.gets_secrets)
-        self._engine.set_backends(depths, dict(self.tags), moves, no_secrets, anew=changes.replaced)
+        self._tell_engine(changes.replaced)
         for name, one in before.items():
             if name not in after or after[name].watcher is not one.watcher:
                 self._end(one, is_left=name in (*changes.removed, *changes.replaced), is_gone=name in changes.removed)
         for one in after.values():
             self._begin(one)
         return changes
+
+    def _tell_engine(self, anew: Collection[str] = ()) -> None:
+        """What may run where. Those of other boxes are among it, because a prompt that only they may take waits."""
+        depths = {name: one.section.queue_depth for name, one in self._all.items()}
+        moves = {name: int(one.section.move_after_s * 1000) for name, one in self._all.items()}
+        no_secrets = frozenset(name for name, gets in self.every_trust.items() if not gets)
+        self._engine.set_backends(depths, dict(self.every_tag), moves, no_secrets, anew=anew)
 
     def _made(self, wanted: Mapping[str, Wanted]) -> tuple[dict[str, Backend], Changes]:
         made: dict[str, Backend] = {}

@@ -87,7 +87,7 @@ def build_background(
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
     outputs = partial(_outputs, backends.sections, state, now_s)
     sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter)
-    workers = Workers(backends.renderers, uploader, deleter, sources, remover, reporter, disk_guard)
+    workers = Workers(backends.renderers, uploader, deleter, sources, remover, reporter, disk_guard, settings.box_name)
     return Background(
         workers=workers,
         mover=Mover(engine.view, reporter, workers.was_running),

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from comfyledger.core.backends import box_of
 from comfyledger.core.reports import PromptIsLeft
 from comfyledger.core.scheduling.effects import (
     CancelPrompt,
@@ -47,6 +48,8 @@ class Workers(msgspec.Struct, frozen=True):
     input_remover: InputRemover
     reporter: Reporter
     disk_guard: DiskGuard
+    box: str = ""
+    """Of a fleet."""
 
     async def perform(self, effect: Effect) -> None:
         """Run one effect and report the result. Raises only for an error that no worker handles."""
@@ -75,7 +78,8 @@ class Workers(msgspec.Struct, frozen=True):
         """Once at a start: a ComfyUI that was removed from the configuration in trouble, and has nothing of ours, would
         never be reported to work again."""
         for backend in self.reporter.backends_in_trouble():
-            if backend not in self.renderers and not self.reporter.has_work(backend):
+            is_ours = box_of(backend) == self.box and backend not in self.renderers
+            if is_ours and not self.reporter.has_work(backend):
                 await self.reporter.works(backend_lane(backend))
 
     async def _with_store(self, effect: UploadImage | DeleteImage, work: Coroutine[Any, Any, None]) -> None:

@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from comfyledger.wire.requests.parts import Message
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+NAME_PATTERN = r"^([a-z0-9][a-z0-9_-]{0,15}\.)?[a-z0-9][a-z0-9_-]{0,31}$"
+"""In a fleet, the name of the box may come first."""
 BackendName = Annotated[str, Meta(pattern=NAME_PATTERN, description="The name of the ComfyUI.", examples=["gpu-7"])]
 Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -17,7 +18,8 @@ class AddBackend(Message, frozen=True):
     """Adds a ComfyUI that the configuration does not name, or gives one that was added other values. Repeat the request
     before `ttl_s` is over to keep it; with equal values, that writes no event. Its address must fit `[backends]
     allowed` (`backend_not_allowed`). A name of the configuration, and an address that another name has, are refused as
-    `backend_exists`."""
+    `backend_exists`. In a fleet it becomes a ComfyUI of the box that is asked, and its name begins with the name of
+    that box, whether the request says so or not."""
 
     name: BackendName
     url: Annotated[

@@ -15,7 +15,7 @@ from collections.abc import Collection
 import structlog
 
 from comfyledger import crash_points
-from comfyledger.core.backends import BackendRow
+from comfyledger.core.backends import BackendRow, box_of
 from comfyledger.core.events.backends import Ended
 from comfyledger.core.reports import BackendEnded
 from comfyledger.core.urls import place_of
@@ -31,11 +31,15 @@ log = structlog.get_logger("comfyledger.backends")
 
 
 class AddedBackends:
-    """`allowed`: the addresses that may be added, as `[backends] allowed` describes them."""
+    """`allowed`: the addresses that may be added, as `[backends] allowed` describes them. `box`: whose they are, in a
+    fleet; those of other boxes are known, and run there.
+    """
 
-    def __init__(self, running: RunningBackends, reader: Reader, reporter: Reporter, allowed: Collection[str]) -> None:
+    def __init__(
+        self, running: RunningBackends, reader: Reader, reporter: Reporter, allowed: Collection[str], box: str = ""
+    ) -> None:
         self._running, self._reader, self._reporter = running, reader, reporter
-        self._allowed = tuple(allowed)
+        self._allowed, self._box = tuple(allowed), box
         self._rows: dict[str, BackendRow] = {}
         """Those that are present, as the log says, whether they are used or not."""
         self._changed: dict[str, BackendRow] = {}
@@ -58,15 +62,22 @@ class AddedBackends:
                 self._take(row)
 
     def _take(self, row: BackendRow) -> None:
+        if box_of(row.name) != self._box:
+            self._note(row)
+            return
         self._changed[row.name] = row
         self._ends_at.pop(row.name, None)
         self._ending.pop(row.name, None)
+        self._note(row)
+        if row.present:
+            self._count(row)
+        self._news.set()
+
+    def _note(self, row: BackendRow) -> None:
         if row.present:
             self._rows[row.name] = row
-            self._count(row)
         else:
             self._rows.pop(row.name, None)
-        self._news.set()
 
     def _count(self, row: BackendRow) -> None:
         if row.ttl_s:
@@ -87,7 +98,8 @@ class AddedBackends:
     def reread(self, allowed: Collection[str]) -> None:
         """Take in another configuration. What it does not allow any more ends."""
         self._allowed = tuple(allowed)
-        self._changed = self._rows | self._changed
+        own = {name: row for name, row in self._rows.items() if box_of(name) == self._box}
+        self._changed = own | self._changed
         self._news.set()
 
     def is_present(self, name: str) -> bool:

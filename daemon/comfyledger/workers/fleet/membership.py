@@ -95,7 +95,8 @@ class Membership:
     async def _look(self, boxes: Boxes, now_s: float) -> list[BoxRow]:
         """Hear what all boxes said last. Returns the rows of those that are known. Raises LogUnreachable."""
         known, seen = self._engine.view.boxes(), await boxes.seen()
-        self._heard.take(seen)
+        gone = {row.name for row in known if row.given_up}
+        self._heard.take(one for one in seen if one.name not in gone)
         await self._judge(seen, now_s)
         return known
 

@@ -7,8 +7,9 @@ limit of its own, so a file is read in pieces: one call for a large file would n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ from comfyledger_objects.options import ENCRYPTIONS, Kind, Options
 
 LISTED_MAX: Final = 1_000
 PIECE_BYTES: Final = 8_388_608
+"""What is read of an object at once."""
+PART_BYTES: Final[Mapping[Kind, int]] = {"s3": 6_291_456, "gcs": 6_291_456, "azure": 4_194_304}
+"""Small parts take little memory and little time each. S3 and Google take 5 MiB at least."""
+PARTS_MAX: Final[Mapping[Kind, int]] = {"s3": 10_000, "gcs": 10_000, "azure": 50_000}
 LARGE_S: Final = 600.0
 """Seconds more for a request with a large file, which is sent in one only where nothing else is possible."""
 CONDITION: Final[Mapping[Kind, Mapping[str, str]]] = {
@@ -36,6 +41,14 @@ CLOSE_S: Final = 10.0
 """How long calls that are under way at the end have to end by themselves."""
 LET_GO_S: Final = 10.0
 """How long obstore's threads have to give back what they have of calls that were cancelled. Mostly milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that goes in parts: its size, and how to read it from the start in pieces of so many bytes."""
+
+    size_bytes: int
+    pieces: Callable[[int], Iterator[bytes]]
 
 
 class GivenUp(Exception):
@@ -84,30 +97,28 @@ class Bucket:
         lend = self._lending.lend
         await lend(put_async(store, key, lend(memoryview(content)), mode=mode, attributes=said, use_multipart=False))
 
-    async def create_in_parts(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str]) -> None:
-        """The same for bytes that come in pieces, a few of which are in memory. What the iterator raises comes out,
-        and the upload is given up, as it is if this call is cancelled. Raises AlreadyExistsError, PreconditionError
+    async def create_in_parts(self, key: str, source: Source, attributes: Mapping[str, str]) -> None:
+        """The same in parts, a few of which are in memory. What reading the source raises comes out, and the upload is
+        given up, as it is if this call is cancelled. Raises AlreadyExistsError, PreconditionError
         or Taken if something has the key.
 
         obstore has no such mode, so the condition is a header of all requests. It counts when the upload is completed.
         Azure gets it otherwise, see `blocks`, unless obstore has a token that is signed already.
         """
         if self._options.kind == "azure" and not self._options.asks_first and await self._can_sign(key):
-            await self._blocks.create(key, pieces, attributes)
+            await self._blocks.create(key, source.pieces(part_bytes(self._options.kind, source.size_bytes)), attributes)
         else:
-            await self._send_parts(self._conditional, key, pieces, attributes)
+            await self._send_parts(self._conditional, key, source, attributes)
 
-    async def create_by_copy(
-        self, key: str, aside: str, pieces: Iterator[bytes], size_bytes: int, attributes: Mapping[str, str]
-    ) -> None:
+    async def create_by_copy(self, key: str, aside: str, source: Source, attributes: Mapping[str, str]) -> None:
         """The same at a server that has no condition for uploads in parts, but one for copies: the parts go to the key
         `aside`, which is nobody else's, and what they make is copied to its key and deleted.
 
         What an earlier attempt left there whole is used, and else replaced. Raises Taken in place of
         AlreadyExistsError, also if another process has just deleted what was aside, because it has used it.
         """
-        if not await self._is_whole(aside, size_bytes, attributes):
-            await self._send_parts(self._store, aside, pieces, attributes)
+        if not await self._is_whole(aside, source.size_bytes, attributes):
+            await self._send_parts(self._store, aside, source, attributes)
         try:
             await self.copy(aside, key)
         except FileNotFoundError as error:
@@ -139,17 +150,18 @@ class Bucket:
         with suppress(Exception):
             await self.delete(aside)
 
-    async def _send_parts(self, store: Any, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str]) -> None:
+    async def _send_parts(self, store: Any, key: str, source: Source, attributes: Mapping[str, str]) -> None:
         from obstore import put_async
 
-        feed, said = Feed(pieces, self._lending), dict[str, Any](attributes)
+        size = part_bytes(self._options.kind, source.size_bytes)
+        feed, said = Feed(source.pieces(size), self._lending), dict[str, Any](attributes)
         sent: Any = put_async(
             store,
             key,
             feed,
             attributes=said,
             use_multipart=True,
-            chunk_size=PIECE_BYTES,
+            chunk_size=size,
             max_concurrency=PARTS_AT_ONCE,
         )
         try:
@@ -242,6 +254,11 @@ class Bucket:
         if not await self._lending.all_back(CLOSE_S):
             self._lending.recall()
             await self._lending.all_back(LET_GO_S)
+
+
+def part_bytes(kind: Kind, size_bytes: int) -> int:
+    """How large the parts of a file are, so that a server takes so many."""
+    return max(PART_BYTES[kind], -(-size_bytes // PARTS_MAX[kind]))
 
 
 async def _ended(sent: asyncio.Future[Any]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfyledger.plugin_api import Remark
-from comfyledger_objects.bucket import Bucket
+from comfyledger_objects.bucket import Bucket, Source
 from comfyledger_objects.calls import Calls
 from comfyledger_objects.faults import is_clear_refusal, is_not_supported
 from comfyledger_objects.keys import ASIDE_FOLDER, PROBE_FOLDER, joined
@@ -71,7 +71,7 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verd
     try:
         keeps = await _keeps(lambda: bucket.create(one, b"1", {}), is_not_supported, calls)
         in_parts = keeps and await _keeps(
-            lambda: bucket.create_in_parts(parts, iter((b"1",)), {}), is_clear_refusal, calls
+            lambda: bucket.create_in_parts(parts, Source(1, lambda _: iter((b"1",))), {}), is_clear_refusal, calls
         )
         by_copy = bucket.copies and keeps and not in_parts
         in_copies = by_copy and await _keeps(lambda: bucket.copy(one, copied), is_clear_refusal, calls)

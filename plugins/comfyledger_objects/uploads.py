@@ -1,6 +1,6 @@
 """Storing one file: read and compared with what was recorded, sent in one request or in parts, and never over another.
 
-Files of at most 16 MiB are read whole and sent in one request. Larger ones are sent in parts of 8 MiB, of which a few
+Files of at most 16 MiB are read whole and sent in one request. Larger ones are sent in parts, of which a few
 are in memory at a time; the condition is on the request that completes the upload. A server that has no condition for
 that, but one for copies, gets the parts under another key first. One that has neither gets a large file in one request
 too: it is then in memory as a whole, so one at a time, and up to a limit.
@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
-from comfyledger_objects.bucket import PIECE_BYTES, Bucket
+from comfyledger_objects.bucket import Bucket, Source
 from comfyledger_objects.calls import Calls, Closed
 from comfyledger_objects.keys import aside_key
 from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, md5_by_etag, replayed
@@ -71,14 +72,13 @@ class Uploads:
         if deposit.size_bytes <= WHOLE_BYTES_MAX:
             content = await asyncio.to_thread(whole, deposit)
             return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
+        source = Source(deposit.size_bytes, partial(pieces, deposit))
         if self.way == "parts":
-            return await self._sent(
-                deposit, key, url, lambda: self._bucket.create_in_parts(key, pieces(deposit), attributes)
-            )
+            return await self._sent(deposit, key, url, lambda: self._bucket.create_in_parts(key, source, attributes))
         if self.way == "copy":
-            aside, size = aside_key(self._options.prefix, key, attributes), deposit.size_bytes
+            aside = aside_key(self._options.prefix, key, attributes)
             return await self._sent(
-                deposit, key, url, lambda: self._bucket.create_by_copy(key, aside, pieces(deposit), size, attributes)
+                deposit, key, url, lambda: self._bucket.create_by_copy(key, aside, source, attributes)
             )
         if deposit.size_bytes > ONE_REQUEST_BYTES_MAX:
             return ImageFault("refused", _too_large(deposit))
@@ -145,7 +145,7 @@ def whole(deposit: Deposit) -> bytes:
     return b"".join(pieces(deposit, deposit.size_bytes))
 
 
-def pieces(deposit: Deposit, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+def pieces(deposit: Deposit, piece_bytes: int) -> Iterator[bytes]:
     """The bytes of a file as they are read. Raises Altered before the last piece if they are others; Unreadable."""
     digest, left = hashlib.sha256(), deposit.size_bytes
     try:

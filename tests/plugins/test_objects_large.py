@@ -109,7 +109,7 @@ async def test_a_large_file_goes_in_parts_and_is_copied_with_all_that_is_said_of
 async def test_a_large_file_goes_in_blocks_with_all_that_is_said_of_it(place: ProxiedPlace, tmp_path: Path) -> None:
     store, given = await ready(place, cache_control="max-age=9"), deposit(tmp_path, LARGE)
     assert isinstance(await store.put(given), Stored)
-    assert ["blocklist" in path for method, path in place.proxy.requests] == [False] * 3 + [True]
+    assert ["blocklist" in path for method, path in place.proxy.requests] == [False] * 5 + [True]
     await check_nothing_is_aside(place)
     seen = await store.check(NAME, "png")
     assert seen is not None

@@ -14,9 +14,10 @@ from typing import Any, cast
 import pytest
 
 from comfyledger.plugin_api import Deposit, Series
+from comfyledger_objects import bucket
 from comfyledger_objects.keys import key_of, name_of, number_in
 from comfyledger_objects.metadata import Found
-from comfyledger_objects.options import options_from
+from comfyledger_objects.options import Kind, options_from
 from comfyledger_objects.uploads import Uploads, whole
 
 OURS, OTHERS = b"ours!", b"their"
@@ -35,6 +36,14 @@ def test_any_key_has_a_name_that_leads_back_to_it(prefix: str, leaf: str) -> Non
 
 def test_a_key_that_ends_in_a_dot_keeps_its_number() -> None:
     assert number_in(Series("a", "b_"))("a/b_12.") == 12
+
+
+@pytest.mark.parametrize("kind", bucket.PARTS_MAX)
+@pytest.mark.parametrize("size", [1, 10**8, 10**11, 5 * 10**12])
+def test_a_file_of_any_size_has_as_many_parts_as_a_server_takes(kind: Kind, size: int) -> None:
+    one = bucket.part_bytes(kind, size)
+    assert one >= bucket.PART_BYTES[kind]
+    assert one * bucket.PARTS_MAX[kind] >= size
 
 
 def test_a_file_that_is_sent_in_one_request_is_in_memory_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from comfyledger.core.backends import box_of
-from comfyledger.core.commands import ForgetInput
+from comfyledger.core.commands import ForgetInput, LeaveBox
 from comfyledger.core.events import PromptMoved
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.scheduling.effects import (
@@ -124,6 +124,14 @@ def test_a_box_that_was_declared_left_does_nothing_until_it_has_joined_again() -
     south.join()
     assert UploadImage in kinds(south)
     assert any(isinstance(effect, SubmitPrompt) for effect in south.take())
+
+
+def test_the_only_box_does_nothing_while_it_takes_no_part() -> None:
+    fleet = PlainFleet({"north": ["a"]})
+    north = fleet["north"].given(submit(quantity=1), LeaveBox("fleet", "north", 1, "stopped"))
+    assert north.take() == []
+    north.join()
+    assert len(north.take()) == 1
 
 
 def test_a_forgotten_image_is_deleted_by_the_box_that_kept_it_and_after_that_left_by_the_caretaker() -> None:

@@ -75,6 +75,12 @@ class Classes:
         queued.of.queue.discard(queued.priority, queued.user, *prompt)
         self._went(queued.of, queued.priority)
 
+    def go_elsewhere(self, queued: Queued, prompt: PromptId, backend: str, now_ms: int) -> None:
+        """Another box of a fleet sent a prompt that waits here to one of its backends."""
+        queued.of.queue.go_elsewhere(queued.priority, queued.user, *prompt, now_ms)
+        self._went(queued.of, queued.priority)
+        self._serve(backend, queued.of.key, now_ms)
+
     def send(self, one: WorkClass, priority: int, backend: str, now_ms: int) -> PromptId:
         """Take out the next prompt of a class and priority, which goes to a backend."""
         prompt = one.queue.pick(priority, now_ms)

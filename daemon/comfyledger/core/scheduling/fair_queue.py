@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import islice
 from typing import Final, NamedTuple
 
 from comfyledger.core.scheduling.turns import Turns
@@ -47,15 +48,23 @@ class Waiting:
         self.weight = 0
         self.batches: OrderedDict[str, Prompts] = OrderedDict()
 
-    def pop(self) -> tuple[str, int]:
-        """Take out the next prompt. The batches take turns."""
-        batch_id, prompts = next(iter(self.batches.items()))
-        prompt, _ = prompts.popitem(last=False)
+    def pop(self, offset: int) -> tuple[str, int]:
+        """Take out the next prompt, or one that many prompts further. The batches take turns."""
+        batch_id, prompts, prompt = self._next(offset)
+        del prompts[prompt]
         if prompts:
             self.batches.move_to_end(batch_id)
         else:
             del self.batches[batch_id]
         return batch_id, prompt
+
+    def _next(self, offset: int) -> tuple[str, Prompts, int]:
+        if not offset:
+            batch_id, prompts = next(iter(self.batches.items()))
+            return batch_id, prompts, next(iter(prompts))
+        rounds, place = divmod(offset, len(self.batches))
+        batch_id, prompts = next(islice(self.batches.items(), place, None))
+        return batch_id, prompts, next(islice(prompts, rounds % len(prompts), None))
 
     def discard(self, batch_id: str, prompt: int) -> bool:
         """Whether the prompt was there."""
@@ -115,9 +124,12 @@ class _Ring:
     def first(self) -> Waiting:
         """The user who is next. Users who were served in other queues meanwhile give way."""
         while True:
-            _, waiting = self._order[0]
+            turn, waiting = self._order[0]
             if self.users.get(waiting.user) is not waiting:
                 heappop(self._order)
+                continue
+            if turn != waiting.turn:
+                heapreplace(self._order, (waiting.turn, waiting))
                 continue
             last = self._turns.last(waiting.user)
             if last <= waiting.turn[0] or waiting.passed >= PASSED_MAX:
@@ -128,7 +140,7 @@ class _Ring:
 
     def pop(self) -> tuple[str, int]:
         waiting = self.first()
-        found = waiting.pop()
+        found = waiting.pop(self._turns.offset)
         self.prompts -= 1
         waiting.turn = (self._turns.take(waiting.user), waiting.turn[1])
         waiting.passed = 0
@@ -139,6 +151,14 @@ class _Ring:
             heappop(self._order)
             self._leave(waiting.user)
         return found
+
+    def go_elsewhere(self, user: str, batch_id: str, prompt: int) -> None:
+        """Another box of a fleet took a prompt that waits here: its user had a turn."""
+        waiting = self.users[user]
+        waiting.turn = (self._turns.take(user), waiting.turn[1])
+        waiting.passed = 0
+        waiting.batches.move_to_end(batch_id)
+        self.discard(user, batch_id, prompt)
 
 
 class FairQueue:
@@ -167,6 +187,12 @@ class FairQueue:
     def discard(self, priority: int, user: str, batch_id: str, prompt: int) -> None:
         """Take one prompt out, if it is there."""
         self._rings[priority].discard(user, batch_id, prompt)
+
+    def go_elsewhere(self, priority: int, user: str, batch_id: str, prompt: int, now_ms: int) -> None:
+        """Another box of a fleet took a prompt that waits here."""
+        ring = self._rings[priority]
+        ring.since_ms = now_ms
+        ring.go_elsewhere(user, batch_id, prompt)
 
     def urgency(self, now_ms: int) -> Urgency:
         """The priority that is next. Only if something waits.

@@ -62,6 +62,11 @@ class Ownership:
         """Whether this box was declared left, or has not joined yet."""
         return self.is_gone(self.box)
 
+    @property
+    def rank(self) -> int:
+        """How many boxes come before this one, by name."""
+        return sum(name < self.box for name in self._present)
+
     def is_gone(self, box: str) -> bool:
         """Whether what is at a box waits for somebody: it left, or it is named from before the fleet."""
         return not self.is_alone and box not in self._present

@@ -114,7 +114,10 @@ class PendingWork:
         place = (row.batch_id, row.index)
         batch = self._batches[row.batch_id]
         before = self._open.put_prompt(row)
-        self._queue.discard(row)
+        if self._began_elsewhere(before, row):
+            self._queue.go_elsewhere(batch, row, now_ms)
+        else:
+            self._queue.discard(row)
         self.moves.put(before, row)
         if not row.is_over:
             self._enqueue(batch, row, now_ms)
@@ -124,6 +127,14 @@ class PendingWork:
                 self._count_place(backend, place, now_ms)
         self._effects.owe(self._owners.of_prompt(before) if before else (), self._owners.of_prompt(row))
         self._await_sources(batch, row)
+
+    def _began_elsewhere(self, before: PromptRow | None, row: PromptRow) -> bool:
+        """Whether another box has begun an attempt, unless this one had picked the prompt too: then that was the turn
+        of its user.
+        """
+        if before is None or self._owners.has_backend(row.backend) or row.next_attempt == before.next_attempt:
+            return False
+        return next_submit_key(before) not in self._effects.running
 
     def _count_place(self, backend: str, place: tuple[str, int], now_ms: int) -> None:
         """A prompt takes one of a backend's places while it may be there, and while its first submit there runs."""
@@ -160,6 +171,7 @@ class PendingWork:
         self._effects.owe(before, list(self._own_effects()))
         if self.fit.give_up(self._owners.given_up):
             self._queue.refit(now_ms)
+        self._queue.leave_to_others(self._owners.rank)
         self._say_who_works(now_ms)
 
     def _own_effects(self) -> Iterator[Effect]:

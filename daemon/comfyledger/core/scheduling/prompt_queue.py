@@ -92,7 +92,7 @@ class PromptQueue:
         self._prompts = prompts
         self._fit = fit
         self._places = {backend: _Places(depth) for backend, depth in limits.queue_depths.items()}
-        turns = Turns()
+        self._turns = turns = Turns()
         self._classes = Classes(limits.priority_age_ms, turns)
         self._classes.works(self._places, 0)
         self._picker = Picker(self._classes, turns, limits.priority_age_ms, limits.model_quantum_ms)
@@ -116,6 +116,25 @@ class PromptQueue:
                 row.models, backends, batch.priority, batch.user_key, prompt, now_ms
             )
             self._demand.come(need_of(batch), row.models)
+
+    def leave_to_others(self, first: int) -> None:
+        """So many of what is next are left to other boxes of a fleet: else all of them would pick the same prompt."""
+        self._turns.offset = first
+
+    def go_elsewhere(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
+        """Another box of a fleet has begun an attempt of a prompt, whether it waits here or not. That is a turn of its
+        user, as if it had been sent from here.
+        """
+        prompt = (row.batch_id, row.index)
+        queued = self._queued.get(prompt)
+        if queued is None:
+            self._turns.took_elsewhere(batch.user_key)
+        elif prompt in self._alone.values():  # it had its turn when it was picked
+            self.discard(row)
+        else:
+            del self._queued[prompt]
+            self._demand.go(need_of(batch), queued.of.key)
+            self._classes.go_elsewhere(queued, prompt, row.backend, now_ms)
 
     def _backends_of(self, batch: BatchRow, row: PromptRow) -> Backends:
         names = self._fit.backends_of(batch, row)

@@ -1,7 +1,8 @@
 """One clock for all backends: when each user had a turn last, and who had more or fewer prompts than a fair share.
 
 A turn is one prompt that goes. A queue of prompts asks whose turn was longest ago. Because all queues ask the same
-clock, a user who has turns in one of them waits longer in the others.
+clock, a user who has turns in one of them waits longer in the others. A prompt that another box of a fleet sends is a
+turn here too, so all boxes have nearly the same clock.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Turns:
 
     def __init__(self) -> None:
         self.now = 0
+        self.offset = 0
+        """How many of what is next are left to other boxes of a fleet, which choose at the same time."""
         self._clock = 0
         """How many prompts, in SHAREs, a user would have had who had waited all the time."""
         self._entries = 0
@@ -58,6 +61,11 @@ class Turns:
         self._had[user] = _Had(self.now, min(before + SHARE, self._clock + LEAD_MAX))
         self._had.move_to_end(user)
         return self.now
+
+    def took_elsewhere(self, user: str) -> None:
+        """A prompt of this user went that did not wait here. While nobody waits there is nothing to remember."""
+        if self._waiting:
+            self.take(user)
 
     def enter(self, user: str) -> tuple[int, int]:
         """A user begins to wait in one more place: the last turn that counts for it, and which entry this is.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -34,6 +35,6 @@ class Shared:
         fleet.init(address, path, lambda *_: None)
         with (
             closing(Ledger.open(path, replica=True)) as replica,
-            closing(SharedLedger.open(replica, SharedLog(address))) as ledger,
+            closing(SharedLedger.open(replica, SharedLog(address, Keys.beside(path)))) as ledger,
         ):
             yield ledger

@@ -55,7 +55,7 @@ from comfyledger.startup.all_backends import AllBackends
 from comfyledger.startup.backends import Backends
 from comfyledger.startup.build_comfyui import Builder, first_answers
 from comfyledger.startup.build_workers import Background, build_background
-from comfyledger.startup.fleet import membership
+from comfyledger.startup.fleet import key_rotation, membership
 from comfyledger.startup.greeting import ComfyUISeen, greeting
 from comfyledger.startup.open_state import State, in_state_folder, open_state
 from comfyledger.startup.reload import Reload, secrets_of, wanted_of
@@ -68,6 +68,7 @@ from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.fleet.about import About
 from comfyledger.workers.fleet.heard import Heard
+from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
@@ -218,6 +219,7 @@ class Daemon(msgspec.Struct, frozen=True):
     background: Background
     preparer: StorePreparer
     membership: Membership | None = None
+    key_rotation: KeyRotation | None = None
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled, or has nothing more to do."""
@@ -234,6 +236,7 @@ class Daemon(msgspec.Struct, frozen=True):
             self.backends.run(),
             self.added.run(),
             *([self.membership.run()] if self.membership is not None else []),
+            *([self.key_rotation.run()] if self.key_rotation is not None else []),
         ]
 
 
@@ -300,7 +303,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await engine.load()
     about = partial(_about, context)
     member = membership(settings, os.environ, engine, fleet, about) if settings.box_name else None
-    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, member)
+    rotation = key_rotation(state.ledger, settings, os.environ) if settings.box_name else None
+    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, member, rotation)
 
 
 def _about(context: Context) -> str:

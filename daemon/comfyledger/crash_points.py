@@ -24,6 +24,10 @@ POINTS: Final[dict[str, str]] = {
     "log.decided": "A group is decided and written to the replica, and to the shared log nothing.",
     "log.sent": "A group is sent to the shared log, without its COMMIT.",
     "log.committed": "The shared log has a group; the replica has not.",
+    "keys.made": "The next wrapping key is in the database, and in no file.",
+    "keys.learned": "The next wrapping key is in the file of this box, and wraps only new texts.",
+    "keys.page": "Some keys of texts are wrapped under the next wrapping key, and others are not.",
+    "keys.rewrapped": "No text needs the older wrapping key; this box still has it.",
     # a batch, from the request to the reply
     "batch.admitted": "A batch has passed all checks; nothing of it is written.",
     "batch.numbered": "The numbers of a batch are logged; its reply is not made.",

@@ -17,6 +17,7 @@ from comfyledger.core.reports import LaneStuck
 from comfyledger.engine import patience
 from comfyledger.errors import Refused
 from comfyledger.ledger.shared import log as shared_log
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -52,7 +53,7 @@ async def two(tmp_path: Path, cluster: Cluster) -> AsyncIterator[list[Rig]]:
 
 def opened(stack: ExitStack, path: Path, address: str) -> SharedLedger:
     replica = stack.enter_context(closing(Ledger.open(path, replica=True)))
-    return SharedLedger.open(replica, SharedLog(address))
+    return SharedLedger.open(replica, SharedLog(address, Keys.beside(path)))
 
 
 async def test_a_group_continues_where_the_other_box_ended_and_knows_its_work(two: list[Rig]) -> None:

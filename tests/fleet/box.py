@@ -26,6 +26,7 @@ from comfyledger.core.results import Accepted
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.ports import LedgerLocked
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -160,7 +161,7 @@ def main() -> None:
         with (
             slow_machine() if given.after else nullcontext(),
             closing(Ledger.open(given.replica, replica=True)) as replica,
-            closing(SharedLedger.open(replica, SharedLog(given.address))) as ledger,
+            closing(SharedLedger.open(replica, SharedLog(given.address, Keys.beside(given.replica)))) as ledger,
         ):
             box = Box(ledger, given)
             signal.signal(signal.SIGTERM, box.end_soon)

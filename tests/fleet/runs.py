@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 
 from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.sqlite.log_table import read_head
@@ -127,7 +128,7 @@ class Boxes:
 def _catch_up(replica: Path, address: str) -> None:
     with (
         closing(Ledger.open(replica, replica=True)) as own,
-        closing(SharedLedger.open(own, SharedLog(address))) as ledger,
+        closing(SharedLedger.open(own, SharedLog(address, Keys.beside(replica)))) as ledger,
     ):
         while ledger.catch_up().more:
             pass

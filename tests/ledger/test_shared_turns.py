@@ -16,6 +16,7 @@ from comfyledger.ledger.commit_group import decide_group
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.ports import LogUnreachable
 from comfyledger.ledger.shared import connection, log
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import Entry, SharedLog
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -44,7 +45,7 @@ def box(place: str, path: Path) -> Iterator[SharedLedger]:
     """The ledger of a box."""
     with (
         closing(Ledger.open(path, replica=True)) as replica,
-        closing(SharedLedger.open(replica, SharedLog(place))) as one,
+        closing(SharedLedger.open(replica, SharedLog(place, Keys.beside(path)))) as one,
     ):
         yield one
 
@@ -70,7 +71,7 @@ def write_when(is_time: Callable[[], bool], shared: SharedLog) -> None:
 
 
 def test_a_box_that_sleeps_with_the_lock_is_cut_off_and_the_others_go_on(impatient: str, tmp_path: Path) -> None:
-    with closing(SharedLog(impatient)) as asleep, ExitStack() as held:
+    with closing(SharedLog(impatient, Keys.beside(tmp_path / "a.db"))) as asleep, ExitStack() as held:
         turn = held.enter_context(asleep.turn(0))
         with box(impatient, tmp_path / "a.db") as ledger:
             decide_group(ledger, [submission("r2")], TERMS)
@@ -78,8 +79,8 @@ def test_a_box_that_sleeps_with_the_lock_is_cut_off_and_the_others_go_on(impatie
             turn.write(Entry())
 
 
-def test_a_group_that_takes_longer_than_the_lock_is_lent_gets_through(impatient: str) -> None:
-    with closing(SharedLog(impatient)) as shared:
+def test_a_group_that_takes_longer_than_the_lock_is_lent_gets_through(impatient: str, tmp_path: Path) -> None:
+    with closing(SharedLog(impatient, Keys.beside(tmp_path / "a.db"))) as shared:
         after = shared.head()
         with pytest.raises(LogUnreachable):
             write_when(lambda: is_cut_off(impatient, shared), shared)
@@ -89,11 +90,13 @@ def test_a_group_that_takes_longer_than_the_lock_is_lent_gets_through(impatient:
         assert shared._hold_s == 0.05, "the next one is lent it for as long as ever"
 
 
-def test_nobody_waits_in_the_database_for_a_box_that_gave_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_in_the_database_for_a_box_that_gave_up(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or a standby that is away for a minute would cost all connections of the server."""
     options = re.sub(r"lock_timeout=\d+s", "lock_timeout=50ms", connection.SESSION["options"])
     monkeypatch.setitem(connection.SESSION, "options", options)
-    with psycopg.connect(address) as holder, closing(SharedLog(address)) as shared:
+    with psycopg.connect(address) as holder, closing(SharedLog(address, Keys.beside(tmp_path / "a.db"))) as shared:
         holder.execute("SELECT 1 FROM head FOR UPDATE")
         with pytest.raises(LogUnreachable, match="lock timeout"), shared.turn(0):
             raise AssertionError("two have the lock")
@@ -105,8 +108,11 @@ def test_the_database_stops_waiting_for_the_lock_before_the_box_does() -> None:
     assert connection.LOCK_S < log.TURN_S
 
 
-def test_a_turn_that_fails_leaves_no_lock_behind(address: str) -> None:
-    with closing(SharedLog(address)) as one, closing(SharedLog(address)) as other:
+def test_a_turn_that_fails_leaves_no_lock_behind(address: str, tmp_path: Path) -> None:
+    with (
+        closing(SharedLog(address, Keys.beside(tmp_path / "a.db"))) as one,
+        closing(SharedLog(address, Keys.beside(tmp_path / "a.db"))) as other,
+    ):
         with pytest.raises(ZeroDivisionError), one.turn(0):
             raise ZeroDivisionError
         with other.turn(0) as turn:
@@ -133,7 +139,10 @@ def test_a_history_that_was_rewritten_is_noticed_by_a_box_that_reads_it(address:
 
 
 def test_a_history_that_was_cut_off_is_noticed_by_each_box_that_had_more(address: str, tmp_path: Path) -> None:
-    with box(address, tmp_path / "a.db") as ledger, closing(SharedLog(address)) as shared:
+    with (
+        box(address, tmp_path / "a.db") as ledger,
+        closing(SharedLog(address, Keys.beside(tmp_path / "a.db"))) as shared,
+    ):
         end = shared.head()
         with psycopg.connect(address, autocommit=True) as connected:
             connected.execute("ALTER TABLE events DISABLE TRIGGER USER")

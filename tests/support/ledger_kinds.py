@@ -41,6 +41,7 @@ from comfyledger.ledger.log_reader import LogReader
 from comfyledger.ledger.ports import Ledger, Reader
 from comfyledger.ledger.shared import connection
 from comfyledger.ledger.shared import log as shared_log
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.sqlite.log_table import LogTable
@@ -137,7 +138,7 @@ class Shared(Sqlite):
         with (
             slow_machine(),
             closing(SqliteLedger.open(self._path, replica=True)) as replica,
-            closing(SharedLedger.open(replica, SharedLog(self.address))) as ledger,
+            closing(SharedLedger.open(replica, SharedLog(self.address, Keys.beside(self._path)))) as ledger,
         ):
             yield ledger
 

@@ -20,11 +20,13 @@ from comfyledger.core.commands import LeaveBox
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.keys import BoxKey
 from comfyledger.core.results import BoxKnown
+from comfyledger.core.values import Blob
 from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.eventlog import Head
-from comfyledger.ledger.shared import schema
+from comfyledger.ledger.shared import rotation, schema, texts
 from comfyledger.ledger.shared.connection import Connection, connected, meaning
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.shared.schema import Identity
@@ -57,7 +59,7 @@ def init(address: str, path: Path, progress: Progress) -> Head:
         with closing(connect(held)) as own:
             identity, head = _identity(own), read_head(own)
             with closing(connected(address, INIT_S)) as there:
-                _fill(there, own, identity, head, progress)
+                _fill(there, own, identity, head, Keys.beside(path), progress)
             own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             replica.become(own)
     return head
@@ -72,33 +74,34 @@ def _identity(own: sqlite3.Connection) -> Identity:
     return Identity(*(get_meta(own, key) or "" for key in ("ledger_id", "epoch", "secret")))
 
 
-def _fill(there: Connection, own: sqlite3.Connection, identity: Identity, head: Head, progress: Progress) -> None:
+def _fill(
+    there: Connection, own: sqlite3.Connection, identity: Identity, head: Head, keys: Keys, progress: Progress
+) -> None:
     """Copy everything in one transaction; or find that an earlier call did, before it was killed."""
     with meaning():
         if schema.has_fleet(there):
             row = there.execute("SELECT position, hash FROM head").fetchone()
             if schema.read_identity(there) != identity or row is None or Head(row[0], bytes(row[1])) != head:
                 raise Refused("invalid_field", "The database holds a fleet already.", hint=_SHARED_ALREADY)
+            keys.follow(there)
             return
         with there.transaction():
             there.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             schema.create(there, identity)
+            keys.found(there)
             for table, columns, sql in _COPIED:
                 _copy(there, own, table, columns, sql, progress)
+            _copy_texts(there, own, keys, progress)
             there.execute("UPDATE head SET position = %s, hash = %s", (head.position, head.hash))
 
 
 _COPIED: Final = (
     ("events", "position, stream, kind, schema, at, data, hash", "SELECT {} FROM events ORDER BY position"),
-    (
-        "blobs",
-        "digest, position, key, salt, content",
-        "SELECT digest, 0, key, salt, content FROM blobs WHERE digest NOT LIKE 'erased:%'",
-    ),
     ("names_given", "name", "SELECT {} FROM names_given"),
     ("webhook_progress", "name, row", "SELECT {} FROM webhook_progress"),
 )
-"""Table, columns, and where they come from. Texts get position 0: whoever joins reads them before the first line."""
+"""Table, columns, and where they come from."""
+_TEXTS: Final = "SELECT digest, salt, content, key FROM blobs WHERE digest NOT LIKE 'erased:%'"
 
 
 def _copy(there: Connection, own: sqlite3.Connection, table: str, columns: str, sql: str, progress: Progress) -> None:
@@ -113,23 +116,52 @@ def _copy(there: Connection, own: sqlite3.Connection, table: str, columns: str, 
     progress(table, done, max(done, count))
 
 
-def join(address: str, path: Path, progress: Progress) -> Head:
+def _copy_texts(there: Connection, own: sqlite3.Connection, keys: Keys, progress: Progress) -> None:
+    """Seal all texts. They get position 0: whoever joins takes them in before the first line."""
+    (count,) = own.execute("SELECT count(*) FROM blobs").fetchone()
+    rows, sealer, done = own.execute(_TEXTS), texts.sealer(there, keys, keys.newest), 0
+    while page := rows.fetchmany(ROWS):
+        there.execute(*texts.kept(0, [Blob(*row) for row in page], sealer))
+        done += len(page)
+        progress("blobs", done, count)
+    progress("blobs", done, max(done, count))
+
+
+def join(address: str, path: Path, progress: Progress, box: str = "", carried: tuple[int, bytes] | None = None) -> Head:
     """Make the replica of a box at `path`, up to the end of the log as it is now. Goes on where it was interrupted.
 
-    Raises Refused if there is a ledger of its own, LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
+    `box`: its name, for the list of who has which keys. `carried`: generation and key, as another box printed them; a
+    box that has been in this fleet needs none. Raises Refused if there is a ledger of its own, LedgerUnusable,
+    LogUnreachable, OSError, sqlite3.Error.
     """
-    with closing(SharedLog(address)) as log:
+    keys = Keys.beside(path)
+    if carried is not None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with closing(connected(address, STANDING_S)) as there, meaning():
+            keys.begin_anew(there, *carried)
+            rotation.note(there, box, keys.oldest)
+    keys.check()
+    with closing(SharedLog(address, keys)) as log:
         identity = log.identity()
         if not path.exists():
             replica.bear(path, identity.ledger_id, identity.epoch, identity.secret)
         elif not _is_replica(path):
             hint = "Choose another --state-dir, or move the ledger away: a box cannot bring one along."
             raise Refused("invalid_field", f"There is a ledger of its own: {path}.", hint=hint)
+        _take_first_texts(path, log)
         with closing(Ledger.open(path, replica=True)) as own, closing(SharedLedger.open(own, log)) as shared:
             upto = log.head().position
             while shared.catch_up().more:
                 progress("log", own.head.position, upto)
             return own.head
+
+
+def _take_first_texts(path: Path, log: SharedLog) -> None:
+    """Texts from before the fleet began come before the first line."""
+    with closing(hold(path, create=False)) as held, closing(connect(held, replica=True)) as own:
+        if read_head(own).position == 0:
+            for page in log.first_texts():
+                replica.keep_texts(own, page)
 
 
 def leave(address: str, path: Path, name: str, label: str, now_ms: int) -> BoxKnown:
@@ -138,7 +170,7 @@ def leave(address: str, path: Path, name: str, label: str, now_ms: int) -> BoxKn
     Raises Refused(unknown_box), LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
     """
     with (
-        closing(SharedLog(address)) as log,
+        closing(SharedLog(address, Keys.beside(path))) as log,
         closing(Ledger.open(path, replica=True)) as own,
         closing(SharedLedger.open(own, log)) as shared,
     ):
@@ -178,7 +210,8 @@ def put_aside(path: Path) -> Path:
 
 class BoxStanding(msgspec.Struct, frozen=True):
     """How a box is. `behind`: events of the log that its replica had not taken in when it was heard last. `age_s`: how
-    long ago that was. `reason`: why it takes part no more.
+    long ago that was. `reason`: why it takes part no more. `key`: the oldest wrapping key that it still has; 0 if it
+    never said so.
     """
 
     name: str
@@ -189,18 +222,25 @@ class BoxStanding(msgspec.Struct, frozen=True):
     present: bool = False
     reason: str = ""
     given_up: bool = False
+    key: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A fleet: where its log ends, and its boxes by name."""
+    """A fleet: where its log ends, and its boxes by name. `key`: the newest wrapping key. `forgetting`: whether a box
+    has a key that opens forgotten texts in old copies of the database. `old_keys`: the boxes that have an older key.
+    """
 
     ledger_id: str
     epoch: str
     position: int
     boxes: list[BoxStanding]
+    key: int = 0
+    forgetting: bool = False
+    old_keys: list[str] = []
 
 
 _SEEN: Final = "SELECT name, url, extract(epoch FROM now() - seen), position FROM boxes ORDER BY name"
+_KEYS: Final = "SELECT box, generation FROM box_keys ORDER BY box"
 _OF_BOXES: Final = "SELECT kind, data FROM events WHERE stream LIKE 'box/%' ORDER BY position"
 
 
@@ -215,8 +255,12 @@ def standing(address: str) -> Standing:
         for kind, data in there.execute(_OF_BOXES).fetchall():
             one = _after(boxes, msgspec.json.decode(data), kind)
             boxes[one.name] = one
-    found = [_heard(one, heard, position) for _, one in sorted(boxes.items())]
-    return Standing(identity.ledger_id, identity.epoch, position, found)
+        keys: dict[str, int] = dict(there.execute(_KEYS).fetchall())
+        newest = rotation.key_state(there)
+    found = [replace(_heard(one, heard, position), key=keys.get(name, 0)) for name, one in sorted(boxes.items())]
+    old = [name for name, generation in keys.items() if generation < newest.generation]
+    forgetting = bool(old) or newest.is_due or newest.is_wanted
+    return Standing(identity.ledger_id, identity.epoch, position, found, newest.generation, forgetting, old)
 
 
 STANDING_S: Final = 10.0

@@ -13,6 +13,7 @@ from comfyledger.ledger import ports
 from comfyledger.ledger.ports import LogUnreachable
 from comfyledger.settings import Settings, is_source, read_secret
 from comfyledger.workers.fleet.heard import Heard
+from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
 
 _NEEDED: Final = ("psycopg", "cryptography")
@@ -30,15 +31,28 @@ def address_of(settings: Settings, environ: Mapping[str, str]) -> str:
 def share(replica: ports.Ledger, settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> ports.Ledger:
     """The ledger of a box. If the database is away, it has what its replica has. Raises Refused, LedgerUnusable."""
     address = address_of(settings, environ)
+    from comfyledger.ledger.shared.keys import Keys
     from comfyledger.ledger.shared.ledger import SharedLedger
     from comfyledger.ledger.shared.log import SharedLog
 
-    shared = SharedLedger.open(replica, SharedLog(address))
+    keys = Keys.beside(settings.ledger_path)
+    keys.check()
+    shared = SharedLedger.open(replica, SharedLog(address, keys))
     stack.callback(shared.close)
     with suppress(LogUnreachable):
         while shared.catch_up().more:
             pass
     return shared
+
+
+def key_rotation(ledger: ports.Ledger, settings: Settings, environ: Mapping[str, str]) -> KeyRotation:
+    """What keeps the wrapping keys of this box. `ledger`: as `share` gave it. Raises Refused(config_invalid)."""
+    address = address_of(settings, environ)
+    from comfyledger.ledger.shared.ledger import SharedLedger
+    from comfyledger.ledger.shared.rotation import Rotation
+
+    assert isinstance(ledger, SharedLedger)  # noqa: S101 (the ledger of a box)
+    return KeyRotation(Rotation(address, ledger.keys, settings.box_name).tend)
 
 
 def membership(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,8 +17,11 @@ from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
     from comfyledger.client import Client
-    from comfyledger.maintenance.fleet import BoxStanding
+    from comfyledger.maintenance.fleet import BoxStanding, Standing
     from comfyledger.settings import Settings
+
+
+KEY_CHARS_MAX: Final = 1_000
 
 
 @click.group(cls=Group, name="fleet")
@@ -49,22 +52,75 @@ def init(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 @fleet.command()
 @config_option
 @click.option("--anew", is_flag=True, help="Move the present replica aside, and make it again from the shared log.")
+@click.option(
+    "--key-file",
+    type=click.Path(allow_dash=True, dir_okay=False),
+    help="A file with what `fleet key` prints on another box; - is standard input.",
+)
 @json_option
 @click.pass_context
-def join(ctx: click.Context, config_path: Path | None, anew: bool, as_json: bool) -> None:
-    """Make this box's replica of the shared log. No daemon may run. Interrupted, it goes on where it was."""
+def join(ctx: click.Context, config_path: Path | None, anew: bool, key_file: str | None, as_json: bool) -> None:
+    """Make this box's replica of the shared log. No daemon may run. Interrupted, it goes on where it was.
+
+    The first time a box needs the key that another box prints: `comfyledger fleet key`.
+    """
     from comfyledger.maintenance import fleet as founding
 
     found, address = _shared(ctx, config_path)
     with refusing(), bars() as progress:
         aside = founding.put_aside(found.ledger_path) if anew else None
-        head = founding.join(address, found.ledger_path, progress)
+        carried = _carried(key_file) if key_file is not None else None
+        head = founding.join(address, found.ledger_path, progress, found.box_name, carried)
     if as_json:
         say_json({"position": head.position, "hash": head.hash.hex(), "aside": str(aside or "")})
         return
     if aside is not None:
         say(f"The old replica is {aside}.")
     say(f"The replica has everything up to position {head.position}. Start the daemon.")
+
+
+def _carried(key_file: str) -> tuple[int, bytes]:
+    """Raises Refused for a file without a key, OSError."""
+    from comfyledger.ledger.shared.key_file import read_carried
+
+    try:
+        with click.open_file(key_file) as file:
+            return read_carried(file.read(KEY_CHARS_MAX))
+    except ValueError as error:
+        hint = "Run `comfyledger fleet key` on another box, and bring its whole line here."
+        raise Refused("invalid_field", f"{key_file} has no key of a fleet.", hint=hint) from error
+
+
+@fleet.command()
+@config_option
+@click.pass_context
+def key(ctx: click.Context, config_path: Path | None) -> None:
+    """Print the key that another box needs to join. Who has it can read the texts in the database and in its backups.
+
+    It does not ask the database. Remove the file in which you carried it.
+    """
+    from comfyledger.ledger.shared.key_file import carried
+    from comfyledger.ledger.shared.keys import Keys
+
+    found, _ = _shared(ctx, config_path)
+    with refusing():
+        say(carried(*Keys.beside(found.ledger_path).oldest_key()), whole=True)
+
+
+@fleet.command()
+@config_option
+@click.pass_context
+def rotate(ctx: click.Context, config_path: Path | None) -> None:
+    """Have the running daemons make the next key for texts now, and destroy the present one.
+
+    That happens by itself an hour after something was forgotten. `comfyledger fleet status` shows when it is done.
+    """
+    from comfyledger.ledger.shared.rotation import want_next
+
+    _, address = _shared(ctx, config_path)
+    with refusing():
+        generation = want_next(address)
+    say(f"Key {generation} will be replaced. `comfyledger fleet status` shows when all boxes have destroyed it.")
 
 
 @fleet.command()
@@ -116,12 +172,24 @@ def status(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     if as_json:
         say_json(standing)
         return
-    say(f"ledger {standing.ledger_id}, epoch {standing.epoch}, position {standing.position}")
+    say(f"ledger {standing.ledger_id}, epoch {standing.epoch}, position {standing.position}, key {standing.key}")
+    if standing.forgetting:
+        say(_forgetting(standing))
     if not standing.boxes:
         say("No box has started yet.")
         return
-    rows = [(one.name, _state(one), f"{one.behind:,}", f"{one.age_s:.0f} s ago", one.url) for one in standing.boxes]
-    say_table(("BOX", "STATE", "EVENTS BEHIND", "HEARD", "ADDRESS"), rows)
+    rows = [
+        (one.name, _state(one), str(one.key or "-"), f"{one.behind:,}", f"{one.age_s:.0f} s ago", one.url)
+        for one in standing.boxes
+    ]
+    say_table(("BOX", "STATE", "KEY", "EVENTS BEHIND", "HEARD", "ADDRESS"), rows)
+
+
+def _forgetting(standing: Standing) -> str:
+    if standing.old_keys:
+        named = ", ".join(standing.old_keys)
+        return f"Old copies of the database can still be read with older keys, which these boxes have: {named}."
+    return f"Something was forgotten. Key {standing.key} will be replaced within an hour, or by `fleet rotate`."
 
 
 def _state(one: BoxStanding) -> str:

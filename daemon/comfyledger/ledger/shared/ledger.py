@@ -38,6 +38,7 @@ class SharedLedger(ports.Ledger):
     def __init__(self, replica: ports.Ledger, log: SharedLog) -> None:
         self._replica: Final = replica
         self._log: Final = log
+        self.keys: Final = log.keys
         self.ledger_id, self.epoch, self.secret = replica.ledger_id, replica.epoch, replica.secret
         self.taken = Taken()
         self.is_current = False

@@ -7,11 +7,10 @@ document: an array of text for each column costs psycopg ten times as much.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import psycopg
@@ -22,9 +21,11 @@ from comfyledger.core.webhooks import WebhookProgress
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.ports import LogUnreachable
-from comfyledger.ledger.shared import schema
+from comfyledger.ledger.shared import schema, texts
 from comfyledger.ledger.shared.connection import HOLD_S, Connection, connected, meaning
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.schema import Identity
+from comfyledger.ledger.shared.texts import Sealer, Text
 
 TURN_S: Final = 1.2
 """For each half of a turn: until the lock is had, and until what was written is committed."""
@@ -38,42 +39,19 @@ PAGE_LINES: Final = 500
 CHANNEL: Final = "comfyledger_log"
 """Of NOTIFY: the new position, as soon as others can see it."""
 
-_LOCK: Final = "SELECT position, hash FROM head FOR UPDATE"
+_LOCK: Final = "SELECT position, hash, generation FROM head FOR UPDATE"
 _LINES: Final = (
     "SELECT position, stream, kind, schema, at, data, hash FROM events WHERE position > %s ORDER BY position LIMIT %s"
-)
-_TEXTS: Final = (
-    "SELECT position, digest, salt, content, key FROM blobs WHERE position > %s AND position <= %s"
-    " ORDER BY position, digest"
 )
 _APPEND: Final = """
 INSERT INTO events (position, stream, kind, schema, at, data, hash)
 SELECT position, stream, kind, schema, at, data, decode(hash, 'hex') FROM json_to_recordset(%s)
 AS x(position bigint, stream text, kind text, schema integer, at bigint, data text, hash text)"""
 _NAME: Final = "INSERT INTO names_given (name) SELECT * FROM json_array_elements_text(%s)"
-_KEEP: Final = """
-INSERT INTO blobs (digest, position, key, salt, content)
-SELECT digest, %s, key, decode(salt, 'base64'), decode(content, 'base64') FROM json_to_recordset(%s)
-AS x(digest text, key text, salt text, content text) ON CONFLICT (digest) DO NOTHING"""
 _PROGRESS: Final = """
 INSERT INTO webhook_progress (name, row) SELECT name, row FROM json_to_recordset(%s) AS x(name text, row text)
 ON CONFLICT (name) DO UPDATE SET row = excluded.row"""
 _MOVE_HEAD: Final = "UPDATE head SET position = %s, hash = %s"
-_ERASE: Final = "DELETE FROM blobs WHERE digest = ANY(%s)"
-
-
-class Text(NamedTuple):
-    """A text, and the position of the first event of the group that brought it: so no page of lines ends before it."""
-
-    position: int
-    digest: str
-    salt: bytes
-    content: bytes
-    key: str
-
-    @property
-    def blob(self) -> Blob:
-        return Blob(self.digest, self.salt, self.content, self.key)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -95,10 +73,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Turn:
-    """The head is locked. `missing`: what the caller lacks. `write` ends the turn."""
+    """The head is locked. `missing`: what the caller lacks. `sealer`: for new texts. `write` ends the turn."""
 
-    def __init__(self, connection: Connection, missing: Page) -> None:
+    def __init__(self, connection: Connection, missing: Page, sealer: Sealer) -> None:
         self._connection = connection
+        self._sealer = sealer
         self.missing = missing
         self.is_over = False
 
@@ -108,7 +87,7 @@ class Turn:
         """
         self._connection.within(TURN_S)
         with meaning(), self._connection.pipeline():
-            for statement, values in _statements(entry, self.missing.head):
+            for statement, values in _statements(entry, self.missing.head, self._sealer):
                 self._connection.execute(statement, values)
             crash_points.at("log.sent")
             self._connection.execute("COMMIT")
@@ -116,7 +95,7 @@ class Turn:
         crash_points.at("log.committed")
 
 
-def _statements(entry: Entry, head: Head) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _statements(entry: Entry, head: Head, sealer: Sealer) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The writes of a group. One that appends nothing writes the head as it is: its answers may rest on what others
     wrote, and a commit that writes waits until that is on the standby too.
     """
@@ -126,12 +105,12 @@ def _statements(entry: Entry, head: Head) -> Iterator[tuple[str, tuple[Any, ...]
         yield _NAME, (_json(entry.names),)
     last = Head(entry.lines[-1].position, entry.lines[-1].hash) if entry.lines else head
     if entry.texts:
-        yield _KEEP, (entry.lines[0].position, _json([_text(blob) for blob in entry.texts]))
+        yield texts.kept(entry.lines[0].position, entry.texts, sealer)
     if entry.progress:
         rows = [{"name": one.name, "row": msgspec.json.encode(one).decode()} for one in entry.progress]
         yield _PROGRESS, (_json(rows),)
     if entry.erased:
-        yield _ERASE, (list(entry.erased),)
+        yield from texts.erased(entry.erased)
     yield _MOVE_HEAD, (last.position, last.hash)
     if entry.lines:
         yield f"NOTIFY {CHANNEL}, '{last.position}'", ()
@@ -153,16 +132,14 @@ def _columns(line: Line) -> dict[str, Any]:
     }
 
 
-def _text(blob: Blob) -> dict[str, str]:
-    salt, content = base64.b64encode(blob.salt).decode(), base64.b64encode(blob.content).decode()
-    return {"digest": blob.digest, "key": blob.key, "salt": salt, "content": content}
-
-
 class SharedLog:
-    """The log at an address. Every method is called in one thread; the connection is made when it is needed."""
+    """The log at an address, whose texts are read and written with the keys of this box. Every method is called in one
+    thread; the connection is made when it is needed.
+    """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: Keys) -> None:
         self._address = address
+        self.keys: Final = keys
         self._connection: Connection | None = None
         self._hold_s = float(HOLD_S)
 
@@ -174,10 +151,14 @@ class SharedLog:
                 connection.close()
 
     def identity(self) -> Identity:
-        """Raises LogUnreachable, LedgerUnusable for a database without a fleet or a server that cannot be trusted."""
+        """Raises LogUnreachable, LedgerUnusable for a database without a fleet, a server that cannot be trusted, or one
+        whose texts this box cannot read.
+        """
         with self._connected(READ_S) as connection:
             schema.check_server(connection)
-            return schema.read_identity(connection)
+            identity = schema.read_identity(connection)
+            self.keys.follow(connection)
+            return identity
 
     def head(self) -> Head:
         """The last event. Raises LogUnreachable, LedgerUnusable."""
@@ -196,9 +177,22 @@ class SharedLog:
             lines = _lines(connection.execute(_LINES, (after, PAGE_LINES)).fetchall())
             if not lines:
                 return Page([], [], Head())
-            texts = connection.execute(_TEXTS, (after, lines[-1].position)).fetchall()
+            found = texts.read(connection, self.keys, after, lines[-1].position)
             head = _head(connection.execute("SELECT position, hash FROM head").fetchone())
-            return Page(lines, [Text(*row) for row in texts], head)
+            return Page(lines, found, head)
+
+    def first_texts(self) -> Iterator[list[Blob]]:
+        """The texts from before the fleet began, in pages. No page of lines has them. Raises LogUnreachable,
+        LedgerUnusable.
+        """
+        found = self._first_texts("")
+        while found:
+            yield found
+            found = self._first_texts(found[-1].digest)
+
+    def _first_texts(self, after: str) -> list[Blob]:
+        with self._connected(READ_S) as connection:
+            return [text.blob for text in texts.read_first(connection, self.keys, after, PAGE_LINES)]
 
     @contextmanager
     def turn(self, after: int) -> Iterator[Turn]:
@@ -207,7 +201,7 @@ class SharedLog:
         `missing` of the turn has at most PAGE_LINES lines after `after`.
         """
         with self._connected(TURN_S) as connection:
-            turn = Turn(connection, _locked(connection, after, self._hold_s))
+            turn = Turn(connection, *_locked(connection, self.keys, after, self._hold_s))
             began = time.monotonic()
             try:
                 yield turn
@@ -245,7 +239,7 @@ class SharedLog:
             raise
 
 
-def _locked(connection: Connection, after: int, hold_s: float) -> Page:
+def _locked(connection: Connection, keys: Keys, after: int, hold_s: float) -> tuple[Page, Sealer]:
     """Begin, lock, and read, in one round trip. Each statement sees what was committed before it began.
 
     All of it is one message without parameters. psycopg's pipeline mode asks the server for more after its end, and the
@@ -253,10 +247,12 @@ def _locked(connection: Connection, after: int, hold_s: float) -> Page:
     would hold the lock for ever.
     """
     longer = f"SET LOCAL idle_in_transaction_session_timeout = {int(hold_s * 1000)};" if hold_s > HOLD_S else ""
-    lines, texts = _LINES % (after, PAGE_LINES), _TEXTS % (after, after + PAGE_LINES)
-    cursor = connection.execute(f"BEGIN; {longer} {_LOCK}; {lines}; {texts}".encode())
+    lines, bodies = _LINES % (after, PAGE_LINES), texts.READ % (after, after + PAGE_LINES)
+    cursor = connection.execute(f"BEGIN; {longer} {_LOCK}; {lines}; {bodies}".encode())
     head, found, kept = [each.fetchall() for each in cursor.results() if each.description is not None]
-    return Page(_lines(found), [Text(*row) for row in kept], _head(head[0] if head else None))
+    end: Any = head[0] if head else None
+    page = Page(_lines(found), texts.opened(connection, keys, kept), _head(end))
+    return page, texts.sealer(connection, keys, end[2])
 
 
 def _head(row: Any) -> Head:

@@ -13,6 +13,7 @@ import msgspec
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import GENESIS
+from comfyledger.ledger.shared import keys, texts
 from comfyledger.ledger.shared.connection import Connection
 
 VERSION: Final = 1
@@ -31,7 +32,8 @@ CREATE TABLE fleet (
 CREATE TABLE head (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     position bigint NOT NULL,
-    hash bytea NOT NULL
+    hash bytea NOT NULL,
+    generation integer NOT NULL DEFAULT 1
 );
 CREATE TABLE events (
     position bigint PRIMARY KEY,
@@ -43,14 +45,6 @@ CREATE TABLE events (
     hash bytea NOT NULL
 );
 CREATE TABLE names_given (name text COLLATE "C" PRIMARY KEY);
-CREATE TABLE blobs (
-    digest text COLLATE "C" PRIMARY KEY,
-    position bigint NOT NULL,
-    key text NOT NULL,
-    salt bytea NOT NULL,
-    content bytea NOT NULL
-);
-CREATE INDEX blobs_position ON blobs (position);
 CREATE TABLE webhook_progress (name text PRIMARY KEY, row text NOT NULL);
 CREATE TABLE boxes (
     name text PRIMARY KEY,
@@ -88,7 +82,8 @@ def has_fleet(connection: Connection) -> bool:
 def create(connection: Connection, identity: Identity) -> None:
     """Make the tables, for an empty log. To be called in a transaction. Raises psycopg.Error, LedgerUnusable."""
     check_server(connection)
-    connection.execute(_TABLES)
+    for tables in (_TABLES, texts.TABLES, keys.TABLES):
+        connection.execute(tables)
     connection.execute(
         "INSERT INTO fleet (version, ledger_id, epoch, secret) VALUES (%s, %s, %s, %s)",
         (VERSION, identity.ledger_id, identity.epoch, identity.secret),

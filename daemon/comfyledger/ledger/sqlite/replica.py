@@ -7,12 +7,14 @@ opened as a ledger of its own, which would give numbers that other boxes give to
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from comfyledger.core.values import Blob
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite import blobs, schema
 
 _REPLICA: Final = "replica"
 """In `meta`: this file is a replica."""
@@ -47,6 +49,13 @@ def bear(path: Path, ledger_id: str, epoch: str, secret: str) -> None:
         for key, value in (("ledger_id", ledger_id), ("epoch", epoch), ("secret", secret), (_REPLICA, "1")):
             schema.set_meta(connection, key, value)
         connection.execute("COMMIT")
+
+
+def keep_texts(connection: sqlite3.Connection, texts: Iterable[Blob]) -> None:
+    """Add texts from before the fleet began, in a transaction of their own. Raises sqlite3.Error."""
+    connection.execute("BEGIN IMMEDIATE")
+    blobs.put(connection, texts)
+    connection.execute("COMMIT")
 
 
 def end(connection: sqlite3.Connection) -> None:

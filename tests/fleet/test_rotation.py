@@ -1,0 +1,235 @@
+"""Two boxes and their wrapping keys: what is read, what is destroyed, and that no death loses a key that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from comfyledger import crash_points
+from comfyledger.core.commands import Forget
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.commit_group import decide_group
+from comfyledger.ledger.shared import rotation
+from comfyledger.ledger.shared.key_file import KeyFile
+from comfyledger.ledger.shared.keys import Keys
+from comfyledger.ledger.shared.ledger import SharedLedger
+from comfyledger.ledger.shared.log import SharedLog
+from comfyledger.ledger.shared.rotation import Rotation, want_next
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance import fleet
+from support.ledger_builders import submission
+from support.ledger_kinds import TERMS, slow_machine
+from support.postgres import POSTGRES, WHY_NOT, shared_cluster
+
+pytestmark = pytest.mark.skipif(POSTGRES is None, reason=WHY_NOT)
+STEPS = ("keys.made", "keys.learned", "keys.page", "keys.rewrapped")
+
+
+class Box:
+    """One box of a fleet, without a daemon: its replica, and its keys as a process has them."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self.address = folder, address
+        folder.mkdir(exist_ok=True)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "ledger.db"
+
+    def in_file(self) -> dict[int, bytes]:
+        return KeyFile(self.folder / "fleet.keys").read()
+
+    def join(self, other: Box) -> None:
+        carried = Keys.beside(other.path).oldest_key()
+        fleet.join(self.address, self.path, lambda *_: None, self.folder.name, carried)
+
+    @contextmanager
+    def ledger(self) -> Iterator[SharedLedger]:
+        with (
+            slow_machine(),
+            closing(Ledger.open(self.path, replica=True)) as replica,
+            closing(SharedLedger.open(replica, SharedLog(self.address, Keys.beside(self.path)))) as ledger,
+        ):
+            yield ledger
+
+    def submit(self, request_id: str, prompt: str) -> str:
+        asked = submission(request_id, prompt=prompt)
+        with self.ledger() as ledger:
+            decide_group(ledger, [asked], TERMS)
+        return asked.batch_id
+
+    def forget(self, batch_id: str) -> None:
+        with self.ledger() as ledger:
+            decide_group(ledger, [Forget("cli", batch_id, (), False)], TERMS)
+
+    def tend(self) -> None:
+        """As the daemon does, in a process of its own, until there is no more to do."""
+        one = Rotation(self.address, Keys.beside(self.path), self.folder.name)
+        while one.tend():
+            pass
+
+    def texts(self) -> set[str]:
+        """What a replica has that is made now, from nothing but the database and this box's keys."""
+        anew = Box(self.folder / f"anew-{len(list(self.folder.iterdir()))}", self.address)
+        anew.join(self)
+        with closing(Ledger.open(anew.path, replica=True)) as made:
+            rows = made._connection.execute("SELECT content FROM blobs WHERE digest NOT LIKE 'erased:%'").fetchall()
+        return {row[0].decode() for row in rows}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Box, Box]:
+    """Boxes with three texts: one from before the fleet began, and one of each box."""
+    address = shared_cluster().database()
+    north, south = Box(tmp_path / "north", address), Box(tmp_path / "south", address)
+    with closing(Ledger.open(north.path)) as own:
+        decide_group(own, [submission("r0", prompt="from before")], TERMS)
+    fleet.init(address, north.path, lambda *_: None)
+    south.join(north)
+    north.submit("r1", "of north")
+    south.submit("r2", "of south")
+    for box in (north, south):
+        box.tend()
+    return north, south
+
+
+TEXTS = {"from before", "of north", "of south"}
+
+
+def rows(address: str, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(address, autocommit=True) as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+def check_read(*boxes: Box) -> None:
+    for box in boxes:
+        assert box.texts() >= TEXTS
+
+
+def test_after_a_rotation_all_texts_are_read_and_no_box_has_the_old_key(two: tuple[Box, Box]) -> None:
+    north, south = two
+    assert north.in_file() == south.in_file()
+    (old,) = north.in_file().values()
+    assert want_next(north.address) == 1
+    north.tend()
+    south.tend()
+    for box in two:
+        assert set(box.in_file()) == {2}
+        assert old.hex() not in (box.folder / "fleet.keys").read_text()
+    assert rows(north.address, "SELECT DISTINCT generation FROM blob_keys") == [(2,)]
+    check_read(north, south)
+    south.submit("r3", "under the next key")
+    assert "under the next key" in north.texts()
+
+
+def test_a_box_destroys_nothing_before_all_keys_are_wrapped_anew(
+    two: tuple[Box, Box], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north, south = two
+    monkeypatch.setattr(rotation, "PAGE_KEYS", 1)
+    monkeypatch.setattr(rotation, "PAGES", 1)
+    want_next(north.address)
+    keys = Keys.beside(north.path)
+    one = Rotation(north.address, keys, "north")
+    looks = 0
+    while one.tend():
+        looks += 1
+        assert set(north.in_file()) == {1, 2}
+        check_read(north, south)
+    assert looks == len(rows(north.address, "SELECT * FROM blob_keys"))
+    assert set(north.in_file()) == {2}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_whoever_dies_at_any_step_loses_no_key_that_is_needed(
+    two: tuple[Box, Box], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north, south = two
+    monkeypatch.setattr(rotation, "PAGE_KEYS", 1)
+
+    def die(name: str) -> None:
+        if name == step:
+            raise KeyboardInterrupt(name)
+
+    want_next(north.address)
+    with monkeypatch.context() as patched:
+        patched.setattr(crash_points, "at", die)
+        with pytest.raises(KeyboardInterrupt, match=step):
+            north.tend()
+    check_read(north, south)
+    south.submit("r3", "meanwhile")
+    south.tend()
+    assert set(south.in_file()) == {2}
+    check_read(north, south)
+    north.tend()
+    assert north.in_file() == south.in_file()
+    assert north.texts() >= {*TEXTS, "meanwhile"}
+
+
+def test_a_box_that_was_away_learns_all_that_came_meanwhile_and_is_named_until_then(two: tuple[Box, Box]) -> None:
+    north, south = two
+    for generation in (1, 2, 3):
+        assert want_next(north.address) == generation
+        north.tend()
+    found = fleet.standing(north.address)
+    assert (found.key, found.old_keys, found.forgetting) == (4, ["south"], True)
+    south.submit("r3", "of one that was away")
+    south.tend()
+    assert north.in_file() == south.in_file()
+    assert set(south.in_file()) == {4}
+    found = fleet.standing(north.address)
+    assert (found.key, found.old_keys, found.forgetting) == (4, [], False)
+
+
+def test_two_boxes_at_once_make_one_next_key(two: tuple[Box, Box]) -> None:
+    north, south = two
+    with closing(rotation.connected(north.address, 60.0)) as connection:
+        for box in two:
+            rotation.begin_next(connection, Keys.beside(box.path), 1)
+    assert rows(north.address, "SELECT generation FROM wrapping_keys ORDER BY 1") == [(1,), (2,)]
+    south.tend()
+    north.tend()
+    assert north.in_file() == south.in_file()
+
+
+def test_what_was_forgotten_has_the_next_key_made_after_an_hour(two: tuple[Box, Box]) -> None:
+    north, _ = two
+    north.forget("batch-app-r1")
+    north.tend()
+    assert set(north.in_file()) == {1}, "at most one an hour"
+    assert fleet.standing(north.address).forgetting
+    rows(north.address, "UPDATE wrapping_keys SET made = now() - interval '61 minutes' RETURNING 1")
+    north.tend()
+    assert set(north.in_file()) == {2}
+    rows(north.address, "UPDATE wrapping_keys SET made = now() - interval '61 minutes' RETURNING 1")
+    north.tend()
+    assert set(north.in_file()) == {2}, "nothing was forgotten since"
+
+
+def test_a_database_that_lost_a_key_is_refused(two: tuple[Box, Box]) -> None:
+    north, _ = two
+    want_next(north.address)
+    north.tend()
+    rows(north.address, "UPDATE head SET generation = 1 RETURNING 1")
+    rows(north.address, "DELETE FROM wrapping_keys WHERE generation = 2 RETURNING 1")
+    with pytest.raises(LedgerUnusable, match="lost the wrapping key of generation 2"):
+        north.tend()
+    with pytest.raises(LedgerUnusable, match="lost the wrapping key of generation 2"), north.ledger():
+        pass
+
+
+def test_keys_of_another_fleet_are_refused(two: tuple[Box, Box], tmp_path: Path) -> None:
+    north, _ = two
+    other = Box(tmp_path / "other", shared_cluster().database())
+    fleet.init(other.address, other.path, lambda *_: None)
+    stranger = Box(tmp_path / "stranger", north.address)
+    with pytest.raises(LedgerUnusable, match="of another fleet"):
+        stranger.join(other)
+    assert stranger.in_file() == {}
+    with pytest.raises(LedgerUnusable, match=r"fleet\.keys is missing"):
+        fleet.join(north.address, stranger.path, lambda *_: None)
+    assert not stranger.path.exists()

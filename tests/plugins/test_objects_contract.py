@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("obstore", reason="obstore is not installed")
 
 from comfyledger.testing.store_contract import StoreContract
+from support.google_account import made_key
 from support.object_places import (
     ProxiedPlace,
     S3Place,
     azure_place,
     google_place,
-    made_key,
     moto_s3,
     s3_place,
 )

@@ -6,7 +6,6 @@ A server on loopback notes the head of each request, and answers that it has no 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
-from support.object_places import made_key
+from support.google_account import account_file, made_key
 
 ABSENT = b"<Error><Code>NoSuchKey</Code><Message>It is not here.</Message></Error>"
 ELSEWHERE = "http://127.0.0.1:9"
@@ -128,9 +127,7 @@ async def test_google_is_asked_with_the_configured_account_whatever_the_environm
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
-    account = tmp_path / "account.json"
-    said = {"type": "service_account", "private_key": made_key(), "private_key_id": "1", "client_email": "a@localhost"}
-    account.write_text(json.dumps(said))
+    account = account_file(tmp_path, made_key())
     (head, *_) = await heads_of_a_look("gcs", tmp_path, service_account_file=str(account))
     assert "authorization: Bearer " in head
     monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "of-somebody")

@@ -13,7 +13,8 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 from comfyledger.plugin_api import Deleted, Foreign, Stored, StoreTrouble
 from comfyledger.testing.place import FOLDER, NAME, STEM, deposit, held, picture
 from comfyledger_objects import uploads
-from support.object_places import ProxiedPlace, azure_place, google_place, made_key, refusal
+from support.google_account import made_key
+from support.object_places import ProxiedPlace, azure_place, google_place, refusal
 from support.object_servers import AZURITE, Azurite
 from support.objects_process import Objects
 

@@ -22,7 +22,8 @@ from comfyledger_objects import blocks, probe, uploads
 from comfyledger_objects.keys import ASIDE_FOLDER
 from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
-from support.object_places import Fault, ProxiedPlace, Wanted, azure_place, google_place, made_key, refusal
+from support.google_account import made_key
+from support.object_places import Fault, ProxiedPlace, Wanted, azure_place, google_place, refusal
 from support.object_servers import AZURITE, Azurite
 from support.objects_process import Objects
 

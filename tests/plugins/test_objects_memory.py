@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("obstore", reason="obstore is not installed")
 
-from support.object_places import azure_place, google_place, made_key
+from support.google_account import made_key
+from support.object_places import azure_place, google_place
 from support.object_servers import ACCOUNT, AZURITE, Azurite
 from support.objects_process import Objects
 from support.waiting import DEADLINE_S

@@ -19,11 +19,10 @@ from typing import Any
 
 import obstore
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from support.google_account import account_of, made_key
 from support.object_servers import (
     ACCOUNT,
     ACCOUNT_KEY,
@@ -133,17 +132,9 @@ def azure(url: str, bucket: str = BUCKET, prefix: str = "", **client: Any) -> An
 
 
 def gcs(url: str, key: str, bucket: str = BUCKET, prefix: str = "", **client: Any) -> Any:
-    said = {"type": "service_account", "private_key": key, "private_key_id": "1", "client_email": "tests@localhost"}
-    account = json.dumps({**said, "gcs_base_url": url})
+    account = json.dumps({**account_of(key), "gcs_base_url": url})
     more = {"service_account_key": account, "client_options": PLAIN | client, "retry_config": ONCE}
     return GCSStore(bucket, prefix=prefix, **more)
-
-
-def made_key() -> str:
-    """A key that no service knows: the stand-in wants a token and does not check it."""
-    made = rsa.generate_private_key(65537, 2048)
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return made.private_bytes(*form).decode()
 
 
 def body(store: Any, name: str) -> bytes:

@@ -9,7 +9,6 @@ Needs moto, aiohttp and boto3; a test skips itself without them.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,13 +18,12 @@ import aiohttp
 import obstore
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from obstore.store import AzureStore, GCSStore
 
 from comfyledger.plugin_api import Store
 from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
+from support.google_account import account_file, made_key
 from support.object_servers import ACCOUNT, ACCOUNT_KEY, AZURITE, Azurite
 from support.objects_process import BUCKET, Objects
 
@@ -290,9 +288,7 @@ async def google_place(server: Objects, key: str, folder: Path) -> AsyncIterator
     """The bucket of the stand-in for Google. `key`: a private key, which nobody checks."""
     proxy = FailingProxy(server.url)
     await proxy.start()
-    said = {"type": "service_account", "private_key": key, "private_key_id": "1", "client_email": "tests@localhost"}
-    file = folder / "account.json"
-    file.write_text(json.dumps(said))
+    file = account_file(folder, key)
     direct = GCSStore(BUCKET, service_account=str(file), base_url=server.url, client_options={"allow_http": True})
     options = {"bucket": BUCKET, "endpoint": proxy.url, "service_account_file": str(file)}
     place = ProxiedPlace("gcs", proxy, direct, folder, **options)
@@ -322,10 +318,3 @@ async def place_of(kind: Kind, folder: Path) -> AsyncIterator[S3Place | ProxiedP
             yield place
     finally:
         running.end()
-
-
-def made_key() -> str:
-    """A private key that no service knows."""
-    made = rsa.generate_private_key(65537, 2048)
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return str(made.private_bytes(*form), "ascii")

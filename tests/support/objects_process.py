@@ -1,11 +1,7 @@
-"""The stand-in for object stores as a process, and a house of the whole-system tests with it instead of a folder.
-
-What became of each image is read from the stand-in's own ledger and versions, never from what the daemon says.
-"""
+"""The stand-in for object stores as a process, with its own ledger of requests and its versions of every object."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import signal
@@ -15,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyledger.sim.objects.server import KEY_ID, SECRET
-from support.processes import Doomed, House, Process
+from support.processes import Process
 from support.waiting import until_without_a_loop
 from support.wire_app import Frame
 
@@ -69,22 +65,6 @@ class Objects(Process):
         self.control(seed=[{"key": key, "text": text}])
         return {key: hashlib.sha256(text.encode()).hexdigest()}
 
-    def see_missing(self, key: str) -> None:
-        """Ask for an object that is not there, as a proxy that caches would remember it."""
-        from obstore import head
-        from obstore.store import S3Store
-
-        store = S3Store(
-            BUCKET,
-            endpoint=self.url,
-            region="us-east-1",
-            access_key_id=self.key_id,
-            secret_access_key=self.secret,
-            client_options={"allow_http": True},
-        )
-        with contextlib.suppress(FileNotFoundError):
-            raise AssertionError(f"{key} is there: {head(store, key)}")
-
     def requests(self) -> list[Frame]:
         """Every request in the order of its arrival."""
         return self._call("/ledger")["requests"]  # type: ignore[no-any-return]
@@ -100,56 +80,3 @@ class Objects(Process):
     def _call(self, path: str, body: bytes | None = None) -> Frame:
         with urllib.request.urlopen(self._control + path, body, timeout=60.0) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
-
-
-class ObjectHouse(House):
-    """A daemon whose one store is a bucket of the stand-in. `options` are further keys of the store's section."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.objects = Objects(folder)
-        self.options = ""
-        self.daemon = Doomed(self)
-
-    async def begin(self, config: str = "", seconds_per_image: float = 0.0, depth: int = 3) -> None:
-        """Start what does not run yet."""
-        if not self.objects.url:
-            self.objects.begin()
-        await super().begin(config, seconds_per_image, depth)
-
-    def configure(self, config: str = "", depth: int = 3, url: str = "", comfyui: str = "") -> None:
-        super().configure(config, depth, url, comfyui)
-        path, secret = self.folder / "config.toml", self.folder / "secret"
-        secret.write_text(self.objects.secret)
-        kept, _, _ = path.read_text().partition("[stores.folder]")
-        path.write_text(
-            kept
-            + f"""
-            [stores.objects]
-            kind = "s3"
-            bucket = "{BUCKET}"
-            endpoint = "{self.objects.url}"
-            access_key_id = "{self.objects.key_id}"
-            secret_access_key_file = "{secret}"
-            {self.options}
-            """
-        )
-
-    def end(self) -> None:
-        super().end()
-        self.objects.end()
-
-    def check_objects(self, *batches: Frame, foreign: dict[str, str] | None = None) -> None:
-        """Exactly one version of one object for each image, with the bytes that were kept; nothing was ever replaced.
-
-        `foreign`: what was there before, by key, with its SHA-256.
-        """
-        wanted = dict(foreign or {})
-        for batch in batches:
-            for image in batch["images"]:
-                path = self.state / "spool" / batch["batch_id"] / f"{image['index']}.{image['extension']}"
-                key = f"{image['public_id']}.{image['extension']}"
-                wanted[key] = hashlib.sha256(path.read_bytes()).hexdigest()
-        versions = [one for one in self.objects.versions() if not one["key"].startswith(".comfyledger-probe/")]
-        assert {one["key"]: one["sha256"] for one in versions if one["ended"] is None} == wanted
-        assert len(versions) == len(wanted), "an object was overwritten or deleted"

@@ -13,7 +13,6 @@ import pytest
 
 from support.cloudinary_process import CloudHouse
 from support.fleet import Fleet
-from support.objects_process import ObjectHouse
 from support.processes import House, StandIn
 
 FAILED = pytest.StashKey[bool]()
@@ -64,10 +63,12 @@ async def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(params=["s3", "gcs"])
 async def objects(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
-    """A house whose store is a bucket of the stand-in for S3. Nothing runs yet: a test calls `begin`."""
-    with kept(ObjectHouse(tmp_path), request) as made:
+    """A house whose store is a bucket of the stand-in for S3 or Google. Nothing runs yet: a test calls `begin`."""
+    from support.object_house import ObjectHouse  # which needs obstore
+
+    with kept(ObjectHouse(tmp_path, request.param), request) as made:
         yield made
 
 

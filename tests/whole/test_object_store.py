@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
 from websockets.exceptions import WebSocketException
 
-from support.objects_process import ObjectHouse
+pytest.importorskip("obstore", reason="obstore is not installed")
+
+from support.object_house import ObjectHouse
 from support.processes import Doomed
 from support.waiting import pause, until
 from support.wire_app import Frame, coloured
-
-pytest.importorskip("obstore", reason="obstore is not installed")
 
 FOLDER = "Areg/characters/opal-fever/images"
 STEM = f"{FOLDER}/Areg_opal-fever_image_"
@@ -38,8 +39,15 @@ PAUSES = {
     "ExpiredToken": ("configuration", "ExpiredToken"),
     "PermanentRedirect": ("configuration", "region"),
     "InsufficientStorage": ("full", "InsufficientStorage"),
+    "TooManyRequests": ("throttled", "TooManyRequests"),
+    "ServiceUnavailable": ("throttled", "ServiceUnavailable"),
+    "AccessDenied": ("configuration", "AccessDenied"),
+    "QuotaExceeded": ("full", "QuotaExceeded"),
 }
 """What the server answers, the code of the pause, and what its text names."""
+OF_S3 = ("SlowDown", "RequestTimeTooSkewed", "ExpiredToken", "PermanentRedirect", "InsufficientStorage")
+OF_GOOGLE = ("TooManyRequests", "ServiceUnavailable", "AccessDenied", "QuotaExceeded")
+"""What Google answers: it has no regions, and of a clock that is wrong it gives no token."""
 
 
 async def use(house: ObjectHouse, request_id: str, quantity: int) -> Frame:
@@ -57,8 +65,9 @@ async def use(house: ObjectHouse, request_id: str, quantity: int) -> Frame:
         await pause(0.02)
 
 
-async def test_whatever_the_server_answers_each_image_is_stored_once(side_by_side: Any) -> None:
-    await side_by_side(life_with_faults, LIVES, make=ObjectHouse)
+@pytest.mark.parametrize("dialect", ["s3", "gcs"])
+async def test_whatever_the_server_answers_each_image_is_stored_once(side_by_side: Any, dialect: str) -> None:
+    await side_by_side(life_with_faults, LIVES, make=partial(ObjectHouse, dialect=dialect))
 
 
 async def life_with_faults(house: ObjectHouse, life: str) -> None:
@@ -80,8 +89,11 @@ async def life_with_faults(house: ObjectHouse, life: str) -> None:
     )
 
 
-async def test_a_store_that_does_not_take_images_pauses_and_goes_on_by_itself(side_by_side: Any) -> None:
-    await side_by_side(life_with_a_pause, PAUSES, make=ObjectHouse)
+@pytest.mark.parametrize(("dialect", "refusals"), [("s3", OF_S3), ("gcs", OF_GOOGLE)])
+async def test_a_store_that_does_not_take_images_pauses_and_goes_on_by_itself(
+    side_by_side: Any, dialect: str, refusals: tuple[str, ...]
+) -> None:
+    await side_by_side(life_with_a_pause, refusals, make=partial(ObjectHouse, dialect=dialect))
 
 
 async def life_with_a_pause(house: ObjectHouse, refusal: str) -> None:
@@ -153,7 +165,7 @@ async def test_behind_a_proxy_that_caches_images_wait_and_are_stored_once(object
     await objects.begin()
     objects.objects.control(caches=True)
     for number in (1, 2):
-        objects.objects.see_missing(f"{STEM}{number}.png")
+        objects.see_missing(f"{STEM}{number}.png")
         objects.objects.spoil("store_then_reset", f"{STEM}{number}.png")
     async with objects.app() as app:
         asked = await app.submit("r1", images=coloured(2))

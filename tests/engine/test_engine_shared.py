@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from comfyledger.core.commands import JoinBox, PauseLane
+from comfyledger.core.commands import Forget, JoinBox, PauseLane
 from comfyledger.core.reports import LaneStuck
 from comfyledger.engine import patience
 from comfyledger.errors import Refused
@@ -29,6 +29,7 @@ from support.postgres import Cluster, running
 from support.waiting import until
 
 pytestmark = NEEDS_POSTGRES
+SECRET = "a secret that nobody but Areg may know"
 
 
 @pytest.fixture
@@ -83,6 +84,20 @@ async def test_what_others_commit_wakes_subscribers_and_is_in_memory_in_order(tw
     lines = b.engine.view.lines_after(0, 1_000)
     assert lines is not None
     assert [line.position for line in lines] == list(range(1, b.engine.view.position + 1))
+
+
+async def test_what_another_box_forgot_leaves_the_files_of_this_one_without_a_group_of_its_own(two: list[Rig]) -> None:
+    a, b = two
+    a.start()
+    b.start()
+    await a.submit(submission("r1", prompt=SECRET))
+    b.engine.catch_up()
+    await until(lambda: b.engine.view.batch("batch-app-r1") is not None)
+    files = [b.path.with_name(b.path.name + end) for end in ("", "-wal")]
+    assert any(SECRET.encode() in file.read_bytes() for file in files)
+    await a.engine.command(Forget("app", "batch-app-r1", (), False))
+    b.engine.catch_up()
+    await until(lambda: not any(SECRET.encode() in file.read_bytes() for file in files))
 
 
 async def test_without_its_database_commands_are_refused_reports_wait_and_both_go_on(

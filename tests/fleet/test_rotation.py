@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from comfyledger import crash_points
-from comfyledger.core.commands import Forget
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.commit_group import decide_group
 from comfyledger.ledger.shared import rotation
-from comfyledger.ledger.shared.key_file import KeyFile
 from comfyledger.ledger.shared.keys import Keys
-from comfyledger.ledger.shared.ledger import SharedLedger
-from comfyledger.ledger.shared.log import SharedLog
 from comfyledger.ledger.shared.rotation import Rotation, want_next
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import fleet
+from support.fleet_boxes import Box, rows_of
 from support.ledger_builders import submission
-from support.ledger_kinds import TERMS, slow_machine
+from support.ledger_kinds import TERMS
 from support.postgres import POSTGRES, WHY_NOT, shared_cluster
 
 pytestmark = pytest.mark.skipif(POSTGRES is None, reason=WHY_NOT)
 STEPS = ("keys.made", "keys.learned", "keys.page", "keys.rewrapped")
-
-
-class Box:
-    """One box of a fleet, without a daemon: its replica, and its keys as a process has them."""
-
-    def __init__(self, folder: Path, address: str) -> None:
-        self.folder, self.address = folder, address
-        folder.mkdir(exist_ok=True)
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "ledger.db"
-
-    def in_file(self) -> dict[int, bytes]:
-        return KeyFile(self.folder / "fleet.keys").read()
-
-    def join(self, other: Box) -> None:
-        carried = Keys.beside(other.path).oldest_key()
-        fleet.join(self.address, self.path, lambda *_: None, self.folder.name, carried)
-
-    @contextmanager
-    def ledger(self) -> Iterator[SharedLedger]:
-        with (
-            slow_machine(),
-            closing(Ledger.open(self.path, replica=True)) as replica,
-            closing(SharedLedger.open(replica, SharedLog(self.address, Keys.beside(self.path)))) as ledger,
-        ):
-            yield ledger
-
-    def submit(self, request_id: str, prompt: str) -> str:
-        asked = submission(request_id, prompt=prompt)
-        with self.ledger() as ledger:
-            decide_group(ledger, [asked], TERMS)
-        return asked.batch_id
-
-    def forget(self, batch_id: str) -> None:
-        with self.ledger() as ledger:
-            decide_group(ledger, [Forget("cli", batch_id, (), False)], TERMS)
-
-    def tend(self) -> None:
-        """As the daemon does, in a process of its own, until there is no more to do."""
-        one = Rotation(self.address, Keys.beside(self.path), self.folder.name)
-        while one.tend():
-            pass
-
-    def texts(self) -> set[str]:
-        """What a replica has that is made now, from nothing but the database and this box's keys."""
-        anew = Box(self.folder / f"anew-{len(list(self.folder.iterdir()))}", self.address)
-        anew.join(self)
-        with closing(Ledger.open(anew.path, replica=True)) as made:
-            rows = made._connection.execute("SELECT content FROM blobs WHERE digest NOT LIKE 'erased:%'").fetchall()
-        return {row[0].decode() for row in rows}
 
 
 @pytest.fixture
@@ -88,7 +31,7 @@ def two(tmp_path: Path) -> tuple[Box, Box]:
     north, south = Box(tmp_path / "north", address), Box(tmp_path / "south", address)
     with closing(Ledger.open(north.path)) as own:
         decide_group(own, [submission("r0", prompt="from before")], TERMS)
-    fleet.init(address, north.path, lambda *_: None)
+    north.init()
     south.join(north)
     north.submit("r1", "of north")
     south.submit("r2", "of south")
@@ -98,11 +41,6 @@ def two(tmp_path: Path) -> tuple[Box, Box]:
 
 
 TEXTS = {"from before", "of north", "of south"}
-
-
-def rows(address: str, sql: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(address, autocommit=True) as connection:
-        return connection.execute(sql.encode()).fetchall()
 
 
 def check_read(*boxes: Box) -> None:
@@ -120,7 +58,7 @@ def test_after_a_rotation_all_texts_are_read_and_no_box_has_the_old_key(two: tup
     for box in two:
         assert set(box.in_file()) == {2}
         assert old.hex() not in (box.folder / "fleet.keys").read_text()
-    assert rows(north.address, "SELECT DISTINCT generation FROM blob_keys") == [(2,)]
+    assert rows_of(north.address, "SELECT DISTINCT generation FROM blob_keys") == [(2,)]
     check_read(north, south)
     south.submit("r3", "under the next key")
     assert "under the next key" in north.texts()
@@ -140,7 +78,7 @@ def test_a_box_destroys_nothing_before_all_keys_are_wrapped_anew(
         looks += 1
         assert set(north.in_file()) == {1, 2}
         check_read(north, south)
-    assert looks == len(rows(north.address, "SELECT * FROM blob_keys"))
+    assert looks == len(rows_of(north.address, "SELECT * FROM blob_keys"))
     assert set(north.in_file()) == {2}
 
 
@@ -190,7 +128,7 @@ def test_two_boxes_at_once_make_one_next_key(two: tuple[Box, Box]) -> None:
     with closing(rotation.connected(north.address, 60.0)) as connection:
         for box in two:
             rotation.begin_next(connection, Keys.beside(box.path), 1)
-    assert rows(north.address, "SELECT generation FROM wrapping_keys ORDER BY 1") == [(1,), (2,)]
+    assert rows_of(north.address, "SELECT generation FROM wrapping_keys ORDER BY 1") == [(1,), (2,)]
     south.tend()
     north.tend()
     assert north.in_file() == south.in_file()
@@ -202,10 +140,10 @@ def test_what_was_forgotten_has_the_next_key_made_after_an_hour(two: tuple[Box, 
     north.tend()
     assert set(north.in_file()) == {1}, "at most one an hour"
     assert fleet.standing(north.address).forgetting
-    rows(north.address, "UPDATE wrapping_keys SET made = now() - interval '61 minutes' RETURNING 1")
+    rows_of(north.address, "UPDATE wrapping_keys SET made = now() - interval '61 minutes'")
     north.tend()
     assert set(north.in_file()) == {2}
-    rows(north.address, "UPDATE wrapping_keys SET made = now() - interval '61 minutes' RETURNING 1")
+    rows_of(north.address, "UPDATE wrapping_keys SET made = now() - interval '61 minutes'")
     north.tend()
     assert set(north.in_file()) == {2}, "nothing was forgotten since"
 
@@ -214,8 +152,8 @@ def test_a_database_that_lost_a_key_is_refused(two: tuple[Box, Box]) -> None:
     north, _ = two
     want_next(north.address)
     north.tend()
-    rows(north.address, "UPDATE head SET generation = 1 RETURNING 1")
-    rows(north.address, "DELETE FROM wrapping_keys WHERE generation = 2 RETURNING 1")
+    rows_of(north.address, "UPDATE head SET generation = 1")
+    rows_of(north.address, "DELETE FROM wrapping_keys WHERE generation = 2")
     with pytest.raises(LedgerUnusable, match="lost the wrapping key of generation 2"):
         north.tend()
     with pytest.raises(LedgerUnusable, match="lost the wrapping key of generation 2"), north.ledger():

@@ -263,6 +263,7 @@ class Engine:
         taken: Taken = await self._to_its_end(self._ledger.catch_up)
         self._behind = taken.more
         self._take_in(taken.rows, taken.lines)
+        self._scrub_if_owed()
 
     def _take_in(self, rows: Sequence[Row], lines: Sequence[Line]) -> None:
         """What others have appended and changed, as if it had been committed here."""

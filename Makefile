@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMMA := ,
 STORE ?= folder
-DEMO_EXTRAS := daemon$(if $(filter s3,$(STORE)),$(COMMA)objects)
+BOXES ?= 1
+DEMO_EXTRAS := daemon$(if $(filter s3,$(STORE)),$(COMMA)objects)$(if $(filter-out 1,$(BOXES)),$(COMMA)fleet)
 DEMO_STAMP := $(VENV)/.installed-$(DEMO_EXTRAS)
 LOWEST := .venv-lowest
 # Tests and benchmarks start hundreds of processes. Without compiled files each would compile all sources again.
@@ -33,8 +34,8 @@ $(DEMO_STAMP): pyproject.toml
 	@touch $(DEMO_STAMP)
 
 BACKENDS ?= 1
-demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary|s3 BACKENDS=2 KEEP=1)
-	$(BIN)/comfyledger demo --store $(STORE) --backends $(BACKENDS) $(if $(KEEP),--keep)
+demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary|s3 BACKENDS=2 BOXES=3 KEEP=1)
+	$(BIN)/comfyledger demo --store $(STORE) --backends $(BACKENDS) --boxes $(BOXES) $(if $(KEEP),--keep)
 
 test: $(STAMP) ## run all tests but those of the web page
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/page

@@ -29,9 +29,11 @@ class StandIns(msgspec.Struct, frozen=True):
     def begin(self, count: int) -> None:
         """Start so many. Raises DemoFailed."""
         for name in ["main"] if count == 1 else [f"gpu{number}" for number in range(1, count + 1)]:
-            self._start(name, port=0)
+            self.start(name)
 
-    def _start(self, name: str, port: int) -> None:
+    def start(self, name: str) -> None:
+        """Start one, or start it again at the address that it had. Raises DemoFailed."""
+        port = urlsplit(self.urls[name]).port or 0 if name in self.urls else 0
         output = self.processes.folder / f"comfyui-{name}"
         output.mkdir(exist_ok=True)
         words = ("--port", str(port), "--output", str(output), "--seconds-per-image", str(self.seconds_per_image))
@@ -46,7 +48,7 @@ class StandIns(msgspec.Struct, frozen=True):
             had = await _seen(client, name, has_work=True)
             self.processes.kill(process_name(name))
             await _seen(client, name, has_work=False)
-        await asyncio.to_thread(self._start, name, urlsplit(self.urls[name]).port or 0)
+        await asyncio.to_thread(self.start, name)
         there = several(had.running + had.waiting, "prompt")
         return f"The stand-in {name} was killed while it had {there}, and started again."
 

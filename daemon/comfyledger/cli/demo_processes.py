@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 START_S: Final = 30.0
 STOP_S: Final = 10.0
@@ -41,17 +42,24 @@ class Processes:
         return list(self._running)
 
     def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Run a module with this Python, in a session of its own: so Ctrl-C at the terminal does not reach it."""
+        """Run a module with this Python."""
+        self.start_program(name, [sys.executable, "-m", *arguments])
+
+    def start_program(self, name: str, words: Sequence[str], **run_as: Any) -> None:
+        """Run a program in a session of its own: so Ctrl-C at the terminal does not reach it. `run_as`: as another
+        user, see `subprocess.Popen`.
+        """
         # Settings of the caller's own daemon do not apply to the demo's.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
         with self.output(name).open("wb") as out, self.log(name).open("wb") as err:
-            self._running[name] = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, "-m", *arguments],
+            self._running[name] = subprocess.Popen(  # noqa: S603 - our own modules, and PostgreSQL
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 env=environment,
                 start_new_session=True,
+                **run_as,
             )
 
     def output(self, name: str) -> Path:
@@ -79,6 +87,12 @@ class Processes:
         """End one at once, as a crash would."""
         process = self._running.pop(name)
         process.kill()
+        process.wait()
+
+    def kill_group(self, name: str) -> None:
+        """End one with all processes that it has started, at once."""
+        process = self._running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop(self) -> None:

@@ -28,6 +28,8 @@ from comfyledger.cli.base import DONE, REFUSED
 from comfyledger.cli.commands.log import event_line, read_past
 from comfyledger.cli.demo_backends import StandIns, shares
 from comfyledger.cli.demo_bucket import OBJECT, save_object, start_bucket
+from comfyledger.cli.demo_fleet import Fleet, names_of
+from comfyledger.cli.demo_postgres import Database
 from comfyledger.cli.demo_processes import DemoFailed, Processes, quoted
 from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, VIDEO_WORKFLOW, WORKFLOW, Asked, faults
 from comfyledger.cli.ui.progress_view import Screen, follow, screen
@@ -41,6 +43,9 @@ COMFYUI_TRIES: Final = 50
 COMFYUI_PAUSE_S: Final = 0.2
 LOG_LINES: Final = 12
 BACKENDS_MAX: Final = 8
+BOXES_MAX: Final = 8
+FLEET_DEADLINE_S: Final = 180.0
+"""A box is known to have died after twenty seconds of silence."""
 
 Given = tuple[Asked, wire.BatchAccepted]
 
@@ -61,13 +66,28 @@ Given = tuple[Asked, wire.BatchAccepted]
     show_default=True,
     help="How many stand-ins share the work. The last of several is killed in the middle and started again.",
 )
+@click.option(
+    "--boxes",
+    type=click.IntRange(1, BOXES_MAX),
+    default=1,
+    show_default=True,
+    help="How many daemons, each with a stand-in, share a log in PostgreSQL. The last one is killed in the middle.",
+)
 @click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and keep the files.")
 @click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="How long the stand-in renders.")
 @click.pass_context
 def demo(
-    ctx: click.Context, comfyui: str | None, store: str, backends: int, keep: bool, seconds_per_image: float
+    ctx: click.Context,
+    comfyui: str | None,
+    store: str,
+    backends: int,
+    boxes: int,
+    keep: bool,
+    seconds_per_image: float,
 ) -> None:
     """Render four batches at the same time, one of them a video, and check every number and file."""
+    if boxes > 1 and (comfyui is not None or backends > 1 or store != "folder"):
+        raise click.UsageError("--boxes starts a stand-in for each, and uses a folder; omit the other options.")
     if comfyui is not None and backends > 1:
         raise click.UsageError("--backends counts stand-ins; omit --comfyui.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -77,10 +97,13 @@ def demo(
     well = kept = ended = False
     try:
         with _failures_reported(processes):
-            if comfyui is None:
-                standins.begin(backends)
-            _start(processes, standins.urls or {"main": str(comfyui)}, store)
-            well = asyncio.run(_main_job(folder, standins if backends > 1 else None))
+            if boxes > 1:
+                well = _fleet(processes, standins, boxes)
+            else:
+                if comfyui is None:
+                    standins.begin(backends)
+                _start(processes, standins.urls or {"main": str(comfyui)}, store)
+                well = asyncio.run(_main_job(folder, standins if backends > 1 else None))
         kept, ended = keep and bool(processes.ids), True
     finally:
         if not kept:
@@ -89,7 +112,7 @@ def demo(
             shutil.rmtree(folder, ignore_errors=True)
             say_aside("The demo was interrupted; its files are removed.")
     if kept:
-        _say_kept(processes)
+        _say_kept(processes, folder / f"box-{names_of(boxes)[0]}" if boxes > 1 else folder / "state")
     elif well:
         shutil.rmtree(folder)
     else:
@@ -152,23 +175,59 @@ def config_text(folder: Path, comfyui: Mapping[str, str]) -> str:
     return f"state_dir = {quoted(str(folder / 'state'))}\n\n[door]\nport = 0\n\n{sections}"
 
 
+def _fleet(processes: Processes, standins: StandIns, count: int) -> bool:
+    """Whether everything is as promised although a box, a stand-in and the database were killed."""
+    fleet = Fleet(processes, Database(processes), standins, names_of(count))
+    fleet.begin()
+    return asyncio.run(_fleet_job(processes.folder, fleet))
+
+
+async def _fleet_job(folder: Path, fleet: Fleet) -> bool:
+    """Each batch is asked for at another box, and followed at one that is not killed."""
+    states = [fleet.state(name) for name in fleet.names]
+    for state in states:
+        await _comfyui_answers(state)
+    async with asyncio.timeout(FLEET_DEADLINE_S):
+        with screen(as_json=False) as shown_on:
+            async with asyncio.TaskGroup() as group:
+                asking = [
+                    group.create_task(
+                        _ask_and_follow(states[at % len(states)], states[at % (len(states) - 1)], asked, shown_on)
+                    )
+                    for at, asked in enumerate(BATCHES)
+                ]
+                killing = group.create_task(fleet.kill_one_of_each())
+        given = [task.result() for task in asking]
+        _say_files(folder / "images")
+        _say_numbers(given)
+        for sentence in killing.result():
+            say(sentence)
+        await _say_log(states[0])
+    return _say_whether_whole(folder, given, await asyncio.to_thread(faults, folder / "images", given))
+
+
 async def _main_job(folder: Path, standins: StandIns | None) -> bool:
     """Whether everything is as promised. `standins`: several, of which one is killed."""
-    await _comfyui_answers(folder)
+    state = folder / "state"
+    await _comfyui_answers(state)
     async with asyncio.timeout(DEADLINE_S):
         with screen(as_json=False) as shown_on:
             async with asyncio.TaskGroup() as group:
-                asking = [group.create_task(_ask_and_follow(folder, asked, shown_on)) for asked in BATCHES]
-                killing = group.create_task(standins.kill_one(folder / "state")) if standins else None
+                asking = [group.create_task(_ask_and_follow(state, state, asked, shown_on)) for asked in BATCHES]
+                killing = group.create_task(standins.kill_one(state)) if standins else None
         given = [task.result() for task in asking]
         await _downloaded(folder, given)
         _say_files(folder / "images")
         _say_numbers(given)
         if killing is not None:
             say(killing.result())
-            say(f"Together: {', '.join(await shares(folder / 'state'))}.")
-        await _say_log(folder)
-    found = await asyncio.to_thread(faults, folder / "images", given)
+            say(f"Together: {', '.join(await shares(state))}.")
+        await _say_log(state)
+    return _say_whether_whole(folder, given, await asyncio.to_thread(faults, folder / "images", given))
+
+
+def _say_whether_whole(folder: Path, given: list[Given], found: list[str]) -> bool:
+    """Print each fault, or that there is none."""
     for fault in found:
         say(fault, "bold red")
     if not found:
@@ -177,9 +236,9 @@ async def _main_job(folder: Path, standins: StandIns | None) -> bool:
     return not found
 
 
-async def _comfyui_answers(folder: Path) -> None:
+async def _comfyui_answers(state: Path) -> None:
     """Raises DemoFailed with the daemon's reason if it does not reach ComfyUI in time."""
-    async with Client(state_dir=folder / "state", name="demo") as client:
+    async with Client(state_dir=state, name="demo") as client:
         for _ in range(COMFYUI_TRIES):
             info = await client.server_info()
             if all(backend.connected for backend in info.backends):
@@ -190,19 +249,25 @@ async def _comfyui_answers(folder: Path) -> None:
     raise DemoFailed(f"ComfyUI at {urls} does not answer ({why}). Start it, or omit --comfyui to use the stand-in.")
 
 
-async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given:
+async def _ask_and_follow(state: Path, followed: Path, asked: Asked, shown_on: Screen) -> Given:
+    """Ask the daemon of one state folder, and follow the batch at that of another."""
+    batch = await _accepted(state, asked, f"demo-{uuid.uuid4()}")
+    async with Client(state_dir=followed, name=asked.client) as client:
+        await follow(client, batch.batch_id, shown_on)
+    return asked, batch
+
+
+async def _accepted(state: Path, asked: Asked, request_id: str) -> wire.BatchAccepted:
     is_video = asked.extension == "mp4"
-    async with Client(state_dir=folder / "state", name=asked.client) as client:
-        batch = await client.submit(
-            request_id=f"demo-{uuid.uuid4()}",
+    async with Client(state_dir=state, name=asked.client) as client:
+        return await client.submit(
+            request_id=request_id,
             username=asked.username,
             character=CHARACTER,
             premade=asked.premade,
             workflow=VIDEO_WORKFLOW if is_video else WORKFLOW,
             images=[wire.ImageAsked({"1.color" if is_video else "color": colour}) for colour in asked.colours],
         )
-        await follow(client, batch.batch_id, shown_on)
-        return asked, batch
 
 
 async def _downloaded(folder: Path, given: list[Given]) -> None:
@@ -249,8 +314,8 @@ def _say_numbers(given: list[Given]) -> None:
         say(f"{asked.client} asked for {asked.what} for {asked.username} and was given {numbers}")
 
 
-async def _say_log(folder: Path) -> None:
-    async with Client(state_dir=folder / "state", name="demo") as client:
+async def _say_log(state: Path) -> None:
+    async with Client(state_dir=state, name="demo") as client:
         head = client.welcome
         say(f"The last {LOG_LINES} of {head.position} events:")
         past = read_past(client, head, max(0, head.position - LOG_LINES))
@@ -259,8 +324,7 @@ async def _say_log(folder: Path) -> None:
                 say(event_line(event), "dim")
 
 
-def _say_kept(processes: Processes) -> None:
-    state = processes.folder / "state"
+def _say_kept(processes: Processes, state: Path) -> None:
     page = json.loads((state / "door.json").read_text())["url"]
     say(f"Still running. Look at it:  {page}/")
     say(f"Sign in there with:         comfyledger --state-dir {state} open")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.cli.base import USAGE
+from support.ledger_kinds import NEEDS_POSTGRES
 from support.waiting import DEADLINE_S
 
 
@@ -48,6 +49,16 @@ def test_several_stand_ins_share_the_batches_and_one_of_them_dies(tmp_path: Path
     assert list(tmp_path.iterdir()) == [], "what the demo wrote is removed"
 
 
+@NEEDS_POSTGRES
+def test_boxes_share_a_log_and_one_of_each_dies(tmp_path: Path) -> None:
+    done = run(tmp_path, "--boxes", "3", "--seconds-per-image", "0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The box west was killed while it had work. Nobody started it again.\n" in done.stdout
+    assert "The stand-in of south and the database were killed, and started again.\n" in done.stdout
+    assert "All 9 files are there, whole, each with its own number" in done.stdout
+    assert list(tmp_path.iterdir()) == [], "what the demo wrote is removed"
+
+
 def test_a_demo_that_is_kept_names_its_page_and_how_to_sign_in(tmp_path: Path) -> None:
     done = run(tmp_path, "--keep")
     try:
@@ -64,6 +75,11 @@ def test_a_demo_that_is_kept_names_its_page_and_how_to_sign_in(tmp_path: Path) -
         assert ids, done.stdout
         for pid in map(int, ids[1].split()):
             os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("other", [("--backends", "2"), ("--store", "s3"), ("--comfyui", "http://127.0.0.1:1")])
+def test_boxes_have_stand_ins_and_a_folder_of_their_own(tmp_path: Path, other: tuple[str, str]) -> None:
+    assert run(tmp_path, "--boxes", "2", *other).returncode == USAGE
 
 
 def test_a_real_comfyui_is_not_one_of_several(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""PostgreSQL for `demo --boxes`: a server of its own on loopback, in the demo's folder.
+"""PostgreSQL for `demo --boxes`: a server of its own on loopback.
 
-It refuses to run as root. Then it runs as the user `postgres`, or else `nobody`, who owns its folder.
+It refuses to run as root. Then it runs as the user `postgres`, or else `nobody`, and its files are in a folder of their
+own below /tmp, which that user reaches whatever TMPDIR is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from comfyledger.cli.demo_processes import DemoFailed, Processes
 OWNER: Final = "comfyledger"
 INIT_S: Final = 60.0
 NAME: Final = "postgresql"
+_PREFIX: Final = "comfyledger-demo-database-"
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 _USERS: Final = ("postgres", "nobody")
 
@@ -29,7 +32,10 @@ class Database:
         self._processes = processes
         self._programs = _programs()
         self._user = _user() if os.geteuid() == 0 else None
-        self._folder = processes.folder / NAME
+        self._folder = (
+            processes.folder / NAME if self._user is None else Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+        )
+        processes.folders.append(self._folder)
         self._port = _free_port()
 
     @property
@@ -38,10 +44,9 @@ class Database:
 
     def begin(self) -> None:
         """Make its files and start it. Raises DemoFailed."""
-        self._folder.mkdir(mode=0o700)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         if self._user is not None:
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
-            self._processes.folder.chmod(0o711)  # so that the user reaches its own folder
         words = [str(self._programs / "initdb"), "-D", str(self._data), "-U", OWNER, "-A", "trust", "--no-locale"]
         done = subprocess.run(  # noqa: S603 - a program that was found
             [*words, "-E", "UTF8"], capture_output=True, text=True, timeout=INIT_S, cwd="/", check=False, **self._as()

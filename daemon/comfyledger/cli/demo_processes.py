@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ class Processes:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.folders = [folder]
+        """What is to be removed in the end."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -100,6 +103,11 @@ class Processes:
         for process in reversed(self._running.values()):
             _end(process)
         self._running.clear()
+
+    def remove(self) -> None:
+        """Remove all files that the demo wrote, as far as that is possible."""
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def last_words(self, name: str) -> list[str]:
         """The last lines that a process wrote."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -109,14 +108,14 @@ def demo(
         if not kept:
             processes.stop()
         if not ended:
-            shutil.rmtree(folder, ignore_errors=True)
+            processes.remove()
             say_aside("The demo was interrupted; its files are removed.")
     if kept:
         _say_kept(processes, folder / f"box-{names_of(boxes)[0]}" if boxes > 1 else folder / "state")
     elif well:
-        shutil.rmtree(folder)
+        processes.remove()
     else:
-        say(f"All files are still in {folder}")
+        say(f"All files are still in {' and '.join(map(str, processes.folders))}")
     ctx.exit(DONE if well else REFUSED)
 
 
@@ -189,15 +188,12 @@ async def _fleet_job(folder: Path, fleet: Fleet) -> bool:
         await _comfyui_answers(state)
     async with asyncio.timeout(FLEET_DEADLINE_S):
         with screen(as_json=False) as shown_on:
+            asking = [_accepted(states[at % len(states)], asked) for at, asked in enumerate(BATCHES)]
+            given = list(zip(BATCHES, await asyncio.gather(*asking), strict=True))
             async with asyncio.TaskGroup() as group:
-                asking = [
-                    group.create_task(
-                        _ask_and_follow(states[at % len(states)], states[at % (len(states) - 1)], asked, shown_on)
-                    )
-                    for at, asked in enumerate(BATCHES)
-                ]
+                for at, (asked, batch) in enumerate(given):
+                    group.create_task(_follow(states[at % (len(states) - 1)], asked, batch, shown_on))
                 killing = group.create_task(fleet.kill_one_of_each())
-        given = [task.result() for task in asking]
         _say_files(folder / "images")
         _say_numbers(given)
         for sentence in killing.result():
@@ -213,7 +209,7 @@ async def _main_job(folder: Path, standins: StandIns | None) -> bool:
     async with asyncio.timeout(DEADLINE_S):
         with screen(as_json=False) as shown_on:
             async with asyncio.TaskGroup() as group:
-                asking = [group.create_task(_ask_and_follow(state, state, asked, shown_on)) for asked in BATCHES]
+                asking = [group.create_task(_ask_and_follow(state, asked, shown_on)) for asked in BATCHES]
                 killing = group.create_task(standins.kill_one(state)) if standins else None
         given = [task.result() for task in asking]
         await _downloaded(folder, given)
@@ -249,19 +245,23 @@ async def _comfyui_answers(state: Path) -> None:
     raise DemoFailed(f"ComfyUI at {urls} does not answer ({why}). Start it, or omit --comfyui to use the stand-in.")
 
 
-async def _ask_and_follow(state: Path, followed: Path, asked: Asked, shown_on: Screen) -> Given:
-    """Ask the daemon of one state folder, and follow the batch at that of another."""
-    batch = await _accepted(state, asked, f"demo-{uuid.uuid4()}")
-    async with Client(state_dir=followed, name=asked.client) as client:
-        await follow(client, batch.batch_id, shown_on)
+async def _ask_and_follow(state: Path, asked: Asked, shown_on: Screen) -> Given:
+    batch = await _accepted(state, asked)
+    await _follow(state, asked, batch, shown_on)
     return asked, batch
 
 
-async def _accepted(state: Path, asked: Asked, request_id: str) -> wire.BatchAccepted:
+async def _follow(state: Path, asked: Asked, batch: wire.BatchAccepted, shown_on: Screen) -> None:
+    """At the daemon of a state folder, which need not be that which accepted the batch."""
+    async with Client(state_dir=state, name=asked.client) as client:
+        await follow(client, batch.batch_id, shown_on)
+
+
+async def _accepted(state: Path, asked: Asked) -> wire.BatchAccepted:
     is_video = asked.extension == "mp4"
     async with Client(state_dir=state, name=asked.client) as client:
         return await client.submit(
-            request_id=request_id,
+            request_id=f"demo-{uuid.uuid4()}",
             username=asked.username,
             character=CHARACTER,
             premade=asked.premade,
@@ -330,4 +330,4 @@ def _say_kept(processes: Processes, state: Path) -> None:
     say(f"Sign in there with:         comfyledger --state-dir {state} open")
     say(f"Talk to it:                 comfyledger --state-dir {state} status")
     say(f"End it:                     kill {' '.join(map(str, processes.ids))}")
-    say(f"Then remove:                {processes.folder}")
+    say(f"Then remove:                {' '.join(map(str, processes.folders))}")

@@ -338,6 +338,8 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
             priority_age_ms=int(limits.priority_age_s * 1000),
             model_quantum_ms=int(settings.scheduling.model_quantum_s * 1000),
             wanted_wait_ms=max(1, int(settings.scheduling.wanted_wait_s * 1000)),
+            box=settings.box_name,
+            orphan_after_ms=int(settings.box.orphan_after_s * 1000),
         ),
         open_images_max=limits.open_images_max,
         first_use_wait_s=limits.first_use_wait_s,

@@ -100,6 +100,16 @@ async def test_what_another_box_forgot_leaves_the_files_of_this_one_without_a_gr
     await until(lambda: not any(SECRET.encode() in file.read_bytes() for file in files))
 
 
+async def test_who_asks_at_another_box_finds_what_was_accepted_before(two: list[Rig]) -> None:
+    a, b = two
+    a.start()
+    b.start()
+    await a.submit(submission("r1"))
+    assert b.engine.view.batch("batch-app-r1") is None
+    assert await asyncio.gather(b.engine.caught_up(), b.engine.caught_up()) == [True, True]
+    assert b.engine.view.batch("batch-app-r1") is not None
+
+
 async def test_without_its_database_commands_are_refused_reports_wait_and_both_go_on(
     two: list[Rig], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,10 +181,21 @@ async def test_nothing_that_a_box_says_counts_before_it_has_joined_nor_after_it_
     await until(lambda: bool(a.effects))
     again = await b.engine.command(JoinBox("comfyledger", "a"))
     assert again.term == 2
+    report, command = a.send(LaneStuck("store/folder", "throttled", None, 1.0), PauseLane("app", "everything"))
     with pytest.raises(Refused) as refused:
-        await a.engine.command(PauseLane("app", "everything"))
+        await command
     assert refused.value.code == "fenced"
     assert not a.engine.view.is_member
+    assert not report.done(), "a report is a fact"
+    a.engine.joined((await a.engine.command(JoinBox("comfyledger", "a"))).term)
+    await report
+    assert "store/folder" in b.engine.view.open_work().troubles or await caught_up(b, "store/folder")
+
+
+async def caught_up(rig: Rig, lane: str) -> bool:
+    rig.engine.catch_up()
+    await until(lambda: rig.engine.view.in_trouble(lane))
+    return True
 
 
 def make_box(rig: Rig, name: str) -> None:

@@ -18,7 +18,7 @@ SOURCE = Path(comfyledger.__file__).parent
 CALLS = {
     *("command", "report", "load", "run", "stop", "set_brake", "series_waiting"),
     *("look_for_lock", "probe_soon", "observe", "refuse", "learned", "set_backends"),
-    *("catch_up", "joined"),
+    *("catch_up", "caught_up", "joined"),
 }
 SHOWN = [name for name in vars(EngineView) if not name.startswith("_")]
 

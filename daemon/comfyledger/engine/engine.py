@@ -12,7 +12,7 @@ is decided meanwhile. Nothing leaves before its commit, and if a commit fails no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -48,6 +48,8 @@ STORAGE_RETRY_S: Final = 1.0
 LOCK_RETRY_S: Final = 0.1
 """Between two tries of a group, each of which waits by itself."""
 SCRUB_RETRY_S: Final = 0.5
+CATCH_UP_S: Final = 2.0
+"""For how long somebody waits who asks for what this box does not know yet."""
 
 log = structlog.get_logger("comfyledger.engine")
 
@@ -86,6 +88,8 @@ class Engine:
         self._perform: Perform | None = None
         self._is_loaded = self._scrubbing = self._looking = self._is_cancelled = self._behind = False
         self._failure: Unusable | None = None
+        self._asked: list[asyncio.Future[None]] = []
+        """Who waits until everything is taken in that others had appended when they asked."""
         self.view: Final = EngineView(self._state, self._inbox, self._first_use)
 
     # ---- in
@@ -128,6 +132,22 @@ class Engine:
         """Others may have appended to the log that this ledger shares with them."""
         self._behind = True
         self._inbox.wake.set()
+
+    async def caught_up(self) -> bool:
+        """Whether this ledger has everything now that others had appended before this call. False without others, and
+        if the shared log does not answer in time.
+        """
+        if not self._ledger.is_shared or self._state.stopped:
+            return False
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(asked)
+        self.catch_up()
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await asked
+        except TimeoutError:
+            return False
+        return True
 
     def joined(self, term: int) -> None:
         """This box takes part in its fleet, in this term."""
@@ -251,13 +271,25 @@ class Engine:
         self._looking = self._state.lock.is_met
 
     async def _write(self, group: list[Waiting]) -> None:
-        if group:
-            self._behind = False  # a group takes in first what others have appended
-            await self._take(group)
-        elif self._behind:
-            await self._catch_up()
-        else:
-            await self._to_its_end(self._ledger.check_lock)
+        asked, self._asked = self._asked, []
+        try:
+            if group:
+                self._behind = False  # a group takes in first what others have appended
+                await self._take(group)
+            elif self._behind:
+                await self._catch_up()
+            else:
+                await self._to_its_end(self._ledger.check_lock)
+        finally:
+            self._asked += asked
+        if not self._behind:
+            self._say_caught_up(asked)
+
+    def _say_caught_up(self, asked: Iterable[asyncio.Future[None]]) -> None:
+        for future in asked:
+            self._asked.remove(future)
+            if not future.done():
+                future.set_result(None)
 
     async def _catch_up(self) -> None:
         taken: Taken = await self._to_its_end(self._ledger.catch_up)
@@ -303,17 +335,29 @@ class Engine:
         rows = {row_id(row): row for outcome in outcomes for row in outcome.rows}
         self._state.apply(rows.values(), now)
         self._state.append(lines)
+        kept_out = self._kept_out(group, outcomes)
         for waiting, outcome in zip(group, outcomes, strict=True):
-            self._answer(waiting, outcome, now)
+            if waiting not in kept_out:
+                self._answer(waiting, outcome, now)
         self._first_use.take_up_decided(rows.values())
         notify_observers(self._observers, Committed(lines, rows, len(group), seconds))
+
+    def _kept_out(self, group: list[Waiting], outcomes: list[Outcome]) -> list[Waiting]:
+        """The reports of a box that was taken for dead. They are facts and wait until it has joined again: what they
+        say then counts as far as it fits.
+        """
+        fenced = [each for each, outcome in zip(group, outcomes, strict=True) if _is_fenced(outcome)]
+        reports = [waiting for waiting in fenced if isinstance(waiting.message, Report)]
+        if fenced:
+            self._state.is_member = False
+            self._inbox.put_back(reports)
+        return reports
 
     def _answer(self, waiting: Waiting, outcome: Outcome, now: int) -> None:
         if isinstance(waiting.message, LaneStuck):
             stuck = waiting.message
             self._state.owed.stuck(stuck.lane, stuck.code, now, stuck.retry_after_s)
         if isinstance(outcome.error, Refused):
-            self._state.is_member = self._state.is_member and outcome.error.code != "fenced"
             waiting.fail(outcome.error)
         elif outcome.error is not None:
             log.error("engine.message_failed", message=type(waiting.message).__name__, exc_info=outcome.error)
@@ -427,6 +471,10 @@ class Engine:
         finally:
             self._state.owed.done(key, self._steady_ms(), died=died)
             self._inbox.wake.set()
+
+
+def _is_fenced(outcome: Outcome) -> bool:
+    return isinstance(outcome.error, Refused) and outcome.error.code == "fenced"
 
 
 def _stopping() -> Refused:

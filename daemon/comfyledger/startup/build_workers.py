@@ -19,6 +19,7 @@ from comfyledger.startup.backends import Backends
 from comfyledger.startup.open_state import State
 from comfyledger.workers.backends.mover import Mover
 from comfyledger.workers.dispatch import Workers
+from comfyledger.workers.fleet.orphans import Orphans
 from comfyledger.workers.inputs.known import Known, lost_to
 from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.inputs.retention import InputRetention
@@ -31,6 +32,7 @@ from comfyledger.workers.spool.disks import Disks, Use, Watched
 from comfyledger.workers.spool.retention import Outputs, Retention
 from comfyledger.workers.stores.delete import Deleter, SpoolFollower
 from comfyledger.workers.stores.first_use import Asker
+from comfyledger.workers.stores.restore_file import FileRestorer
 from comfyledger.workers.stores.upload import Uploader
 
 
@@ -47,6 +49,7 @@ class Background(msgspec.Struct, frozen=True):
     inputs: InputStore
     input_retention: InputRetention
     inputs_lost: Known
+    orphans: Orphans | None
 
     async def sweep_and_check(self, *, is_current: bool) -> None:
         """Once before the first batch: remove what a crash left of files, and check the room on the disks.
@@ -64,7 +67,8 @@ class Background(msgspec.Struct, frozen=True):
             [self.disk_guard.run(), self.disks.run()],
             [self.inputs.watch(), self.input_retention.run()],
         )
-        return [self.mover.run(), self.retention.run(), self.follower.run(), *of_disks, *of_inputs]
+        of_fleet = [self.orphans.run()] if self.orphans is not None else []
+        return [self.mover.run(), self.retention.run(), self.follower.run(), *of_disks, *of_inputs, *of_fleet]
 
 
 def build_background(
@@ -99,6 +103,7 @@ def build_background(
         inputs=state.inputs,
         input_retention=_input_retention(settings, state, engine, reporter, remover, now_s, configured_inputs),
         inputs_lost=lost_to(reader),
+        orphans=Orphans(engine.view, FileRestorer(stores, rows, spool), reporter) if settings.box_name else None,
     )
 
 

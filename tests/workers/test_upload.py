@@ -374,7 +374,9 @@ async def test_what_such_a_store_finds_altered_again_is_parked(
 
 
 def uploads_under_way(workers: UploadingWorkers) -> list[Effect]:
-    return [effect for effect in workers.engine._state.owed._running.values() if isinstance(effect, UploadImage)]
+    return [
+        effect for effect in workers.engine._state.owed._effects.running.values() if isinstance(effect, UploadImage)
+    ]
 
 
 async def test_what_an_operator_should_know_of_a_store_is_told_once(workers: UploadingWorkers) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -70,6 +71,8 @@ from comfyledger.workers.fleet.about import About
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
+from comfyledger.workers.fleet.peer_key import PeerKey
+from comfyledger.workers.fleet.peers import Peers
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.process import signal_handlers
@@ -262,7 +265,9 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     progress = ProgressFeed(engine.view.batch)
     tools = workflow_tools(settings.limits.check_workflows, settings.limits.graph_bytes_max)
     stack.push_async_callback(tools.converter.close)
-    images = FileSource(stores, state.reader, state.spool)
+    fleet, peer_key = Heard(settings.box_name), PeerKey(engine.view.secret, time.time)
+    peers = Peers(fleet, session, peer_key) if settings.box_name else None
+    images = FileSource(stores, state.reader, state.spool, peers)
     cache = Cache(settings.thumbnails_path, settings.thumbnails.quota_bytes)
     thumbnails = Thumbnails(images, state.reader, cache, lambda: engine.view.shortage is None)
     stack.push_async_callback(thumbnails.close)
@@ -271,7 +276,6 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     held = LoadedBytes(state.inputs, images, rows)
     guarded = await stack.enter_async_context(guarded_session())
     builder = Builder(settings, session, kept, guarded, progress, reporter, state, secrets, rows, held, tools.checks)
-    fleet = Heard(settings.box_name)
     backends = Backends(builder, engine, reporter, progress, fleet)
     running = AllBackends(backends, wanted, settings.backends.trusted)
     added = AddedBackends(running, state.reader, reporter, settings.backends.allowed, settings.box_name)
@@ -298,6 +302,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         notifier,
         background,
         fleet,
+        peer_key if settings.box_name else None,
     )
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
@@ -366,6 +371,7 @@ async def _context(
     notifier: Notifier,
     background: Background,
     fleet: Heard,
+    peer_key: PeerKey | None,
 ) -> Context:
     """What the server answers from."""
     started, metrics = time.monotonic(), Metrics()
@@ -377,7 +383,11 @@ async def _context(
         reader=state.reader,
         unlimited=state.reader,
         access=access_of(
-            settings.door, state.keyring, SaltedKey(engine.view.secret, settings.file_urls_path, PURPOSE), _wall_ms
+            settings.door,
+            state.keyring,
+            SaltedKey(engine.view.secret, settings.file_urls_path, PURPOSE),
+            _wall_ms,
+            urlsplit(settings.box.url).hostname or "",
         ),
         file_urls=file_urls,
         door=settings.door,
@@ -406,6 +416,7 @@ async def _context(
         file_source=images,
         thumbnails=thumbnails,
         fleet=fleet,
+        peer_key=peer_key,
         notifier=notifier,
     )
 

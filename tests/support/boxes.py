@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from comfyledger.ledger.shared.keys import Keys
 from comfyledger.maintenance import fleet
 from comfyledger.workers.fleet import membership
 from support.door import ONE, Door, opened
@@ -31,7 +32,8 @@ class Boxes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.address = shared_cluster().database()
-        self._is_begun = False
+        self._keys: Keys | None = None
+        """Of the first box, which the others are given."""
 
     @asynccontextmanager
     async def opened(
@@ -61,9 +63,12 @@ class Boxes:
         if state.exists():
             return
         state.mkdir(parents=True)
-        begin = fleet.join if self._is_begun else fleet.init
-        begin(self.address, state / "ledger.db", lambda *_: None)
-        self._is_begun = True
+        ledger = state / "ledger.db"
+        if self._keys is None:
+            fleet.init(self.address, ledger, lambda *_: None)
+            self._keys = Keys.beside(ledger)
+        else:
+            fleet.join(self.address, ledger, lambda *_: None, own.name, self._keys.oldest_key())
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 298158a1793f501bd350d81cc8ef55a27f4033f7ab8ce8348f8d6c37addec483
+// Made by generate.py from the JSON Schema of the wire, sha256 0087321f12f9857a79d60217d0d4af46f4c59ffe53e62192332ea9ea563877fc
 
 /**
  * What a client sends.
@@ -236,6 +236,7 @@ export type ServerFrame =
  * - `unknown_subscription`: There is no subscription of this id on this connection.
  * - `subscriptions_limit`: The connection has too many subscriptions.
  * - `unknown_box`: No box of this name has joined the fleet.
+ * - `box_away`: The box of the fleet that has the file cannot be reached now.
  * - `box_present`: The box takes part in the fleet, so it cannot be given up.
  * - `boxes_limit`: Too many boxes take part in the fleet.
  * - `not_running`: No daemon answers, or it is stopping.
@@ -334,6 +335,7 @@ export type ErrorCode =
   | "unknown_subscription"
   | "subscriptions_limit"
   | "unknown_box"
+  | "box_away"
   | "box_present"
   | "boxes_limit"
   | "not_running"

@@ -81,6 +81,10 @@ class Boxes(Protocol):
         """All boxes that ever said something, by name."""
         ...
 
+    async def door_files(self) -> dict[str, str]:
+        """The small files that all doors have in common, by name."""
+        ...
+
     async def news(self, within_s: float) -> bool:
         """Whether the log has grown. Waits for it at most so long."""
         ...

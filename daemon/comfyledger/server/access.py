@@ -127,9 +127,11 @@ def _from_subprotocol(request: web.Request) -> str:
     return tokens[0] if tokens and SUBPROTOCOL in offered else ""
 
 
-def access_of(door: Door, keyring: Keyring, key: SaltedKey, now_ms: Callable[[], int]) -> Access:
-    """`key`: for sessions. `now_ms`: the wall clock, in ms since 1970."""
-    own = () if is_any(door.host) else (door.host,)
+def access_of(door: Door, keyring: Keyring, key: SaltedKey, now_ms: Callable[[], int], box_host: str = "") -> Access:
+    """`key`: for sessions. `now_ms`: the wall clock, in ms since 1970. `box_host`: under which other boxes of a fleet
+    reach this one.
+    """
+    own = (*(() if is_any(door.host) else (door.host,)), *([box_host] if box_host else []))
     hosts = LOOPBACK | {host for host in map(listed_host, (*door.allowed_hosts, *own)) if host}
     keys = keyring if door.auth == "token" else None
     return Access(keys, Sessions(key, keys, now_ms), frozenset(door.allowed_origins), hosts, door.behind_proxy)

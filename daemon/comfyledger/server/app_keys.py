@@ -20,6 +20,7 @@ from comfyledger.server.rate_limit import RateLimitedLog, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.settings import Door
 from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.fleet.peer_key import PeerKey
 from comfyledger.workers.process.notify import SILENT, Notifier
 
 
@@ -33,6 +34,8 @@ class Context(Dependencies, frozen=True, kw_only=True):
     event_frames: FrameCache
     file_source: FileSource
     metrics: Metrics
+    peer_key: PeerKey | None = None
+    """With which other boxes of the fleet sign what they ask for; None without a fleet."""
     notifier: Notifier = SILENT
 
     def shown_to(self, caller: Caller) -> Self:

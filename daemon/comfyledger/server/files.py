@@ -98,7 +98,7 @@ async def _image(request: web.Request) -> web.StreamResponse:
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
     async with context.file_source.open(image) as file:
-        return await _send(request, image, file, headers)
+        return await send_file(request, image.size_bytes, image.sha256, file, headers)
 
 
 def check_bytes(image: ImageRow) -> None:
@@ -123,7 +123,7 @@ async def _file(request: web.Request) -> web.StreamResponse:
     if address:
         return web.Response(status=302, headers={"Location": address, "Cache-Control": "private, no-cache"})
     async with source.open(image) as file:
-        return await _send(request, image, file, headers)
+        return await send_file(request, image.size_bytes, image.sha256, file, headers)
 
 
 def _redirects(request: web.Request) -> bool:
@@ -204,8 +204,11 @@ def _has_it(request: web.Request, image: ImageRow) -> bool:
     return any(tag.value in {"*", image.sha256} for tag in request.if_none_match or ())
 
 
-async def _send(request: web.Request, image: ImageRow, file: BinaryIO, headers: dict[str, str]) -> web.StreamResponse:
-    part, size = _part_asked(request, image), image.size_bytes
+async def send_file(
+    request: web.Request, size: int, sha256: str, file: BinaryIO, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Send the bytes of an open file, or the part of it that is asked for."""
+    part = _part_asked(request, size, sha256)
     if part is not None and not part:
         headers |= {"Content-Range": f"bytes */{size}"}
         return web.Response(status=416, headers={**headers, "Content-Type": "text/plain"})
@@ -225,13 +228,13 @@ async def _send(request: web.Request, image: ImageRow, file: BinaryIO, headers: 
     return response
 
 
-def _part_asked(request: web.Request, image: ImageRow) -> range | None:
+def _part_asked(request: web.Request, size: int, sha256: str) -> range | None:
     """The requested bytes; an empty range if the file has no such bytes; None for the whole file.
 
     A range that cannot be read or has several parts is ignored, as RFC 9110 (section 14.2) allows. So is a range of an
     image that has changed since.
     """
-    if request.headers.get("If-Range", f'"{image.sha256}"') != f'"{image.sha256}"':
+    if request.headers.get("If-Range", f'"{sha256}"') != f'"{sha256}"':
         return None
     try:
         asked = request.http_range
@@ -241,7 +244,7 @@ def _part_asked(request: web.Request, image: ImageRow) -> range | None:
         return None
     if request.headers["Range"].partition("=")[2].startswith("-") and not asked.start:
         return range(0)  # the last 0 bytes, which no file has (RFC 9110, 14.1.2)
-    return range(*asked.indices(image.size_bytes))
+    return range(*asked.indices(size))
 
 
 async def _copy(file: BinaryIO, wanted: range, response: web.StreamResponse) -> None:

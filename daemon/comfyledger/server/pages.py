@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from comfyledger import wire
 from comfyledger.errors import Refused
-from comfyledger.server import files, thumbnails, web_page
+from comfyledger.server import files, fleet_files, thumbnails, web_page
 from comfyledger.server.access import caller_of
 from comfyledger.server.app_keys import (
     CONNECTIONS,
@@ -48,6 +48,9 @@ _STATUS: Final = {
     "unknown_image": 404,
     "busy": 503,
     "store_unavailable": 503,
+    "box_away": 503,
+    "unknown_path": 404,
+    "signature_invalid": 403,
 }
 
 log = structlog.get_logger("comfyledger.door")
@@ -70,6 +73,7 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
             *web_page.routes(),
             *files.routes(),
             *thumbnails.routes(),
+            *fleet_files.routes(),
             *documents.routes(),
             *zips.routes(),
             *handlers.routes(),

@@ -229,10 +229,12 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
 
 
 class Keyring:
-    """Every token that is valid now. `own_path` is None if systemd passes the daemon's own token."""
+    """Every token that is valid now. `own_path` is None if systemd passes the daemon's own token. `named_paths`: of the
+    named ones; those of a fleet are in a file of their own.
+    """
 
-    def __init__(self, own: str, own_path: Path | None, named_path: Path) -> None:
-        self._own_path, self._named_path = own_path, named_path
+    def __init__(self, own: str, own_path: Path | None, *named_paths: Path) -> None:
+        self._own_path, self._named_paths = own_path, named_paths
         self._own = Caller("", "admin", digest_of(own))
         self._named: tuple[Caller, ...] = ()
         self._seen: tuple[object, ...] = ()
@@ -257,11 +259,11 @@ class Keyring:
 
     def refresh(self) -> bool:
         """Read the files again if they have changed; whether they have. A file that cannot be read admits nobody."""
-        seen = (stamp(self._own_path), stamp(self._named_path))
+        seen = (stamp(self._own_path), *map(stamp, self._named_paths))
         if seen == self._seen:
             return False
         self._seen = seen
-        self._named = _or_none(self._read_named, self._named_path) or ()
+        self._named = tuple(one for path in self._named_paths for one in _or_none(self._read_named, path) or ())
         own = _or_none(_read, self._own_path) if self._own_path is not None else ""
         if own:
             self._own = Caller("", "admin", digest_of(own))

@@ -459,6 +459,11 @@ class Settings(Section, frozen=True):
         return self.state_path / "tokens.json"
 
     @property
+    def fleet_tokens_path(self) -> Path:
+        """This box's copy of the tokens of its fleet."""
+        return self.state_path / "fleet-tokens.json"
+
+    @property
     def file_urls_path(self) -> Path:
         return self.state_path / "file_urls.salt"
 

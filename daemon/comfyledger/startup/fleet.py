@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.ports import LogUnreachable
+from comfyledger.server.tokens import put_file
 from comfyledger.settings import Settings, is_source, read_secret
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.key_rotation import KeyRotation
@@ -31,6 +34,7 @@ def address_of(settings: Settings, environ: Mapping[str, str]) -> str:
 def share(replica: ports.Ledger, settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> ports.Ledger:
     """The ledger of a box. If the database is away, it has what its replica has. Raises Refused, LedgerUnusable."""
     address = address_of(settings, environ)
+    from comfyledger.ledger.shared import door_files
     from comfyledger.ledger.shared.keys import Keys
     from comfyledger.ledger.shared.ledger import SharedLedger
     from comfyledger.ledger.shared.log import SharedLog
@@ -42,7 +46,22 @@ def share(replica: ports.Ledger, settings: Settings, environ: Mapping[str, str],
     with suppress(LogUnreachable):
         while shared.catch_up().more:
             pass
+        keep_door_files(settings, door_files.read(address))
     return shared
+
+
+def keep_door_files(settings: Settings, found: Mapping[str, str]) -> None:
+    """Renew the copies in the state folder of what all doors have in common. Raises OSError."""
+    for path, content in copies_of(settings, found):
+        if not path.exists() or path.read_text() != content:
+            put_file(path, content.encode())
+
+
+def copies_of(settings: Settings, found: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Where each file has its copy, and what is in it."""
+    for name, path in {"tokens.json": settings.fleet_tokens_path, "file_urls.salt": settings.file_urls_path}.items():
+        if name in found:
+            yield path, found[name]
 
 
 def key_rotation(ledger: ports.Ledger, settings: Settings, environ: Mapping[str, str]) -> KeyRotation:
@@ -62,4 +81,5 @@ def membership(
     address = address_of(settings, environ)
     from comfyledger.ledger.shared.boxes import box_table
 
-    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about)
+    keep = partial(keep_door_files, settings)
+    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep)

@@ -51,7 +51,7 @@ def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitS
     _keep(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
     with in_state_folder(settings):
         keyring = _keyring(settings, environ)
-        if not settings.file_urls_path.exists():
+        if not settings.file_urls_path.exists() and not settings.box_name:  # a fleet has one for all its doors
             make_salt(settings.file_urls_path)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
@@ -86,7 +86,8 @@ def _keep(stack: AsyncExitStack, held: Hold | None) -> None:
 
 def _keyring(settings: Settings, environ: Mapping[str, str]) -> Keyring:
     own, is_passed = find_token(settings.token_path, environ)
-    return Keyring(own, None if is_passed else settings.token_path, settings.tokens_path)
+    named = [settings.tokens_path, *([settings.fleet_tokens_path] if settings.box_name else [])]
+    return Keyring(own, None if is_passed else settings.token_path, *named)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""The bytes of a kept image, for reading: from the spool, else from a store that has it.
+"""The bytes of a kept image, for reading: from the spool, else from the box of the fleet that keeps it, else from a
+store that has it.
 
 The open file itself is compared with what was pinned, a large one once and again after each change. So a file that was
-altered, or that another process removes meanwhile, is never returned as the image. A copy from a store is a temporary
+altered, or that another process removes meanwhile, is never returned as the image. A copy from elsewhere is a temporary
 file that is deleted with its reader, a large one a minute after its last; it does not go back into the spool. The
 number of copies and readers at one time is bounded.
 """
@@ -26,6 +27,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger.plugins import OpenedStore
+from comfyledger.workers.fleet.peers import PeerAway, Peers
 from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import name_in, same_place
 
@@ -82,8 +84,12 @@ class Copies:
 class FileSource:
     """The images of one daemon, as files to be read."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, spool: Spool) -> None:
+    def __init__(
+        self, stores: Mapping[str, OpenedStore], reader: Reader, spool: Spool, peers: Peers | None = None
+    ) -> None:
+        """`peers`: the other boxes of the fleet, if there is one."""
         self._stores = stores
+        self._peers = peers
         self._reader = reader
         self._spool = spool
         self._copies = asyncio.Semaphore(COPIES_MAX)
@@ -97,7 +103,7 @@ class FileSource:
         """An open file with exactly the bytes that were pinned, at its beginning.
 
         Raises Refused: busy; unknown_image if neither the spool nor a store has the bytes; store_unavailable if a store
-        that may have them cannot answer.
+        that may have them cannot answer; box_away if a box that keeps them cannot.
         """
         if self._readers >= READERS_MAX:
             hint = "Repeat the request in a moment."
@@ -111,6 +117,16 @@ class FileSource:
                 file.close()
         finally:
             self._readers -= 1
+
+    @asynccontextmanager
+    async def own(self, image: ImageRow) -> AsyncIterator[BinaryIO | None]:
+        """An open file from this box's own spool; None if it is not there with these bytes. Raises Refused(busy)."""
+        file = await self._in_spool(image)
+        try:
+            yield file
+        finally:
+            if file is not None:
+                file.close()
 
     async def address(self, image: ImageRow) -> str:
         """Where a store itself serves an image that the spool no longer holds, as an https URL; else empty.
@@ -150,14 +166,42 @@ class FileSource:
         async with self._kept.turn(image.sha256):
             path = self._kept.find(image.sha256)
             file = await self._compare(path, image) if path is not None else None
-            return file or await self._from_stores(image)
+            return file or await self._copy(image)
 
-    async def _from_stores(self, image: ImageRow) -> BinaryIO:
+    async def _copy(self, image: ImageRow) -> BinaryIO:
+        """From the box that keeps it, else from a store."""
+        away = ""
+        if self._peers is not None and self._peers.keeps(image):
+            try:
+                async with self._copies, asyncio.timeout(_copy_s(image)):
+                    file = await self._from_box(self._peers, image)
+            except (PeerAway, TimeoutError) as error:
+                away = str(error) or f"The box {image.box} sends too slowly."
+                log.info("image.box_away", box=image.box, error=away)
+            else:
+                if file is not None:
+                    return file
+        return await self._from_stores(image, away)
+
+    async def _from_box(self, peers: Peers, image: ImageRow) -> BinaryIO | None:
+        """Raises PeerAway."""
+        with tempfile.NamedTemporaryFile(prefix="comfyledger-") as copy:
+            return await self._taken(copy, image) if await peers.copy_image(image, Path(copy.name)) else None
+
+    async def _taken(self, copy: IO[bytes], image: ImageRow) -> BinaryIO | None:
+        """A copy that was made, if it has the bytes. A large one stays for a while."""
+        file = await self._compare(Path(copy.name), image)
+        if file is not None and image.size_bytes > LARGE_BYTES:
+            self._kept.keep(image.sha256, os.fdopen(os.dup(file.fileno()), "rb"))
+        return file
+
+    async def _from_stores(self, image: ImageRow, away: str) -> BinaryIO:
+        """`away`: why the box that keeps it could not be asked."""
         batch = await self._reader.batch(image.batch_id)
         in_trouble = False
         for ref in batch.stores if batch is not None else ():
             try:
-                async with self._copies, asyncio.timeout(COPY_S + image.size_bytes / COPY_LEAST_BYTES_S):
+                async with self._copies, asyncio.timeout(_copy_s(image)):
                     file = await self._from_store(image, ref)
             except (StoreTrouble, TimeoutError) as trouble:
                 log.info("image.source_in_trouble", store=ref.name, error=str(trouble)[:300])
@@ -168,6 +212,9 @@ class FileSource:
         if in_trouble:
             hint = "Repeat the request later; `comfyledger status` shows the store's problem."
             raise Refused("store_unavailable", hint=hint, retry_after_s=5.0)
+        if away:
+            hint = "Repeat the request later; `comfyledger status` shows the boxes."
+            raise Refused("box_away", away, hint=hint, retry_after_s=5.0)
         hint = "`comfyledger recover --missing` asks the stores and restores what they have lost."
         raise Refused("unknown_image", "The image's bytes are neither in the spool nor in a store.", hint=hint)
 
@@ -182,10 +229,11 @@ class FileSource:
             return None
         with tempfile.NamedTemporaryFile(prefix="comfyledger-") as copy:
             await store.fetch(name, image.extension, Path(copy.name))
-            file = await self._compare(Path(copy.name), image)
-            if file is not None and image.size_bytes > LARGE_BYTES:
-                self._kept.keep(image.sha256, os.fdopen(os.dup(file.fileno()), "rb"))
-            return file
+            return await self._taken(copy, image)
+
+
+def _copy_s(image: ImageRow) -> float:
+    return COPY_S + image.size_bytes / COPY_LEAST_BYTES_S
 
 
 def _whole(path: Path, image: ImageRow, compared: Mapping[tuple[int, ...], str]) -> BinaryIO | None:

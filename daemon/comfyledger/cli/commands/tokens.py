@@ -14,11 +14,14 @@ from comfyledger.cli.ui.terminal import clock, say, say_aside, say_json, say_tab
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from comfyledger.settings import Settings
+
 RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
 """As in `server.tokens`; each right includes those before it."""
 
 
 _SEES = {True: "all labels", False: "its own"}
+_VALID = {True: "all boxes", False: "this box"}
 
 
 @click.group(cls=Group)
@@ -32,15 +35,21 @@ def token() -> None:
 @click.pass_context
 def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     """List the labels that have a token; the tokens themselves are not kept."""
-    from comfyledger.server.tokens import read_tokens
+    from comfyledger.cli.named_tokens import listed
 
-    found = read_tokens(settings_of(ctx, config_path).tokens_path)
+    settings = settings_of(ctx, config_path)
+    found, box = listed(settings), settings.box_name
     if as_json:
         fields = ("label", "right", "read_all", "made_at")
-        say_json([{field: getattr(one, field) for field in fields} for one in found])
-    else:
-        rows = [(one.label, one.right, _SEES[one.read_all], clock(one.made_at * 1000)) for one in found]
-        say_table(("LABEL", "RIGHT", "SEES", "MADE"), rows)
+        at = [{"valid_at": "fleet" if is_fleets else box} if box else {} for _, is_fleets in found]
+        facts = [{field: getattr(one, field) for field in fields} for one, _ in found]
+        say_json([one | where for one, where in zip(facts, at, strict=True)])
+        return
+    rows = [
+        (one.label, one.right, _SEES[one.read_all], clock(one.made_at * 1000), *([_VALID[is_fleets]] if box else []))
+        for one, is_fleets in found
+    ]
+    say_table(("LABEL", "RIGHT", "SEES", "MADE", *(["VALID AT"] if box else [])), rows)
 
 
 @token.command()
@@ -51,11 +60,14 @@ def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def add(ctx: click.Context, label: str, right: str, read_all: bool, config_path: Path | None, as_json: bool) -> None:
-    """Make a token for LABEL and print it; it is never shown again."""
+    """Make a token for LABEL and print it; it is never shown again. In a fleet it is valid at all boxes."""
+    from comfyledger.cli.named_tokens import changed
     from comfyledger.server import tokens
 
-    path = settings_of(ctx, config_path).tokens_path
-    _say(label, tokens.add(path, label, right, time.time(), read_all=read_all), as_json)  # type: ignore[arg-type]
+    def added(path: Path) -> str:
+        return tokens.add(path, label, right, time.time(), read_all=read_all)  # type: ignore[arg-type]
+
+    _say(label, changed(settings_of(ctx, config_path), label, added, is_new=True), as_json)
 
 
 @token.command()
@@ -71,25 +83,28 @@ def rotate(ctx: click.Context, label: str | None, file_urls: bool, config_path: 
     own token by themselves. With --file-urls, every file_url and every session of the web page that
     began so far ends instead.
     """
+    from comfyledger.cli.named_tokens import changed
     from comfyledger.server import tokens
 
     settings = settings_of(ctx, config_path)
     if file_urls:
-        _rotate_file_urls(settings.file_urls_path, label, as_json)
+        _rotate_file_urls(settings, label, as_json)
     elif label is None:
         tokens.make_token(settings.token_path)
         say_json({"file": str(settings.token_path)}) if as_json else say(f"The new token is in {settings.token_path}.")
     else:
-        _say(label, tokens.rotate(settings.tokens_path, label, time.time()), as_json)
+        _say(label, changed(settings, label, lambda path: tokens.rotate(path, label, time.time())), as_json)
 
 
-def _rotate_file_urls(path: Path, label: str | None, as_json: bool) -> None:
-    from comfyledger.server.salted_key import make_salt
+def _rotate_file_urls(settings: Settings, label: str | None, as_json: bool) -> None:
+    from comfyledger.cli.named_tokens import rotate_salt
 
     if label is not None:
         raise click.UsageError("--file-urls replaces the key of all file addresses; give no LABEL.")
-    make_salt(path)
-    say_json({"file": str(path)}) if as_json else say("All file addresses that were given out so far have ended.")
+    rotate_salt(settings)
+    say_json({"file": str(settings.file_urls_path)}) if as_json else say(
+        "All file addresses that were given out so far have ended."
+    )
 
 
 @token.command()
@@ -99,9 +114,10 @@ def _rotate_file_urls(path: Path, label: str | None, as_json: bool) -> None:
 @click.pass_context
 def revoke(ctx: click.Context, label: str, config_path: Path | None, as_json: bool) -> None:
     """Revoke the token of LABEL and close its connections. Its batches continue."""
+    from comfyledger.cli.named_tokens import changed
     from comfyledger.server import tokens
 
-    tokens.revoke(settings_of(ctx, config_path).tokens_path, label)
+    changed(settings_of(ctx, config_path), label, lambda path: tokens.revoke(path, label))
     say_json({"label": label}) if as_json else say(f"The token of {label} is no longer valid.")
 
 

@@ -15,6 +15,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from comfyledger.ledger.ports import BoxSeen, LogUnreachable
+from comfyledger.ledger.shared import door_files
 from comfyledger.ledger.shared.connection import SESSION, meaning
 from comfyledger.ledger.shared.log import CHANNEL
 
@@ -41,6 +42,11 @@ class BoxTable:
         async with _bounded():
             rows = await (await self._connection.execute(_SEEN)).fetchall()
         return [BoxSeen(name, url, about, at, beat, float(age)) for name, url, about, at, beat, age in rows]
+
+    async def door_files(self) -> dict[str, str]:
+        async with _bounded():
+            rows = await (await self._connection.execute(door_files.READ)).fetchall()
+        return {str(name): str(content) for name, content in rows}
 
     async def news(self, within_s: float) -> bool:
         with meaning():

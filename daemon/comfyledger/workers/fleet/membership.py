@@ -38,7 +38,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Boxes]]
 
 class Membership:
     """`about`: what the other boxes are told, as JSON. `url`: where they reach this daemon. `heard`: takes what all
-    boxes said last."""
+    boxes said last. `keep`: takes the small files that all doors have in common, by name."""
 
     def __init__(
         self,
@@ -47,11 +47,12 @@ class Membership:
         heard: Heard,
         url: str,
         about: Callable[[], str],
+        keep: Callable[[dict[str, str]], None],
         lease_s: float = LEASE_S,
     ) -> None:
         self._engine, self._connect = engine, connect
         self._heard, self._name = heard, heard.own
-        self._url, self._about = url, about
+        self._url, self._about, self._keep = url, about, keep
         self._leases = Leases(self._name, lease_s)
 
     async def run(self) -> None:
@@ -77,6 +78,7 @@ class Membership:
                 beat_at = now + BEAT_S
                 await boxes.beat(self._name, self._url, self._about(), self._engine.view.position)
                 known = await self._look(boxes, now)
+                self._keep(await boxes.door_files())
             elif known != self._engine.view.boxes():
                 known = await self._look(boxes, now)
             await boxes.news(LOOK_S)

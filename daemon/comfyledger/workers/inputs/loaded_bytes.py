@@ -18,7 +18,7 @@ from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.row_cache import RowCache
 
-_LATER: Final = frozenset({"busy", "store_unavailable"})
+_LATER: Final = frozenset({"busy", "store_unavailable", "box_away"})
 
 log = structlog.get_logger("comfyledger.inputs")
 

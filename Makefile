@@ -51,15 +51,16 @@ SHOTS ?= /tmp/comfyledger-screenshots
 screenshots: $(STAMP) ## take pictures of every view of the web page, and that of README (SHOTS=/tmp/comfyledger-screenshots)
 	$(BIN)/python tests/page/screenshots.py $(SHOTS) --readme
 
-test-lowest: ## install a wheel with the lowest versions allowed; run the main job outside the repository
+test-lowest: ## install a wheel with the lowest versions allowed; run the main job outside the repository, with a folder and a bucket
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/support/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(LOWEST)/wheels .
 	wheel=$$(ls $(LOWEST)/wheels/comfyledger-*.whl) && $(LOWEST)/bin/python -m pip install --quiet \
-	  --disable-pip-version-check -c $(LOWEST)/constraints.txt "$$wheel[daemon,speed,video]"
+	  --disable-pip-version-check -c $(LOWEST)/constraints.txt "$$wheel[daemon,objects,speed,video]"
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger config example | cmp - $(CURDIR)/config.toml
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger systemd print > $(CURDIR)/$(LOWEST)/units
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger demo
+	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger demo --store s3
 
 test-types: $(STAMP) ## make TypeScript types from the schemas and compile a program that uses them (needs node)
 	$(BIN)/python tests/types/check.py

@@ -9,17 +9,18 @@ import re
 import tomllib
 from pathlib import Path
 
+EXTRAS = ("daemon", "objects", "speed", "video")
 PROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
 
 
 def lowest(project: str) -> list[str]:
-    """One line for each dependency of the plain install and of the extras `daemon`, `speed` and `video`.
+    """One line for each dependency of the plain install and of the extras that the run installs.
 
     Raises ValueError for one without a lower bound.
     """
     said = tomllib.loads(project)["project"]
-    extras = said["optional-dependencies"]
-    return [_pinned(one) for one in (*said["dependencies"], *extras["daemon"], *extras["speed"], *extras["video"])]
+    of_extras = (one for extra in EXTRAS for one in said["optional-dependencies"][extra])
+    return [_pinned(one) for one in (*said["dependencies"], *of_extras)]
 
 
 def _pinned(requirement: str) -> str:

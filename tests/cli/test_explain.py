@@ -256,6 +256,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"lane": "store/disk", "cause": "person", "code": "person"}, "the store disk was paused by a person"),
         ({"lane": "backend/main", "cause": "trouble", "code": "not_reached"}, "ComfyUI main stopped (not_reached)"),
         ({"lane": "spool", "cause": "trouble", "code": "spool_full"}, "the spool stopped (spool_full)"),
+        (
+            {"lane": "store/disk@north", "cause": "trouble", "code": "full"},
+            "the store disk at box north stopped (full)",
+        ),
         ({"lane": "everything", "cause": "person", "code": "person"}, "everything was paused by a person"),
     ],
     "lane_resumed": [

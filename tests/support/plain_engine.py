@@ -126,7 +126,7 @@ class PlainEngine:
                 if self._go(InputRemoving(sha256, backend, name)):
                     self.post(InputGone(sha256, backend, name))
         if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
-            self.post(LaneWorks(effect.lane))
+            self.post(LaneWorks(self.owed.lane_here(effect.lane)))
         self.done(effect)
 
     def _render(self, effect: PromptEffect) -> None:

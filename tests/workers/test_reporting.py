@@ -8,6 +8,7 @@ from typing import Any, cast
 from structlog.testing import capture_logs
 
 from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.values import lane_at
 from comfyledger.engine import Engine
 from comfyledger.workers.reporting import Reporter, Secrets
 
@@ -15,13 +16,17 @@ from comfyledger.workers.reporting import Reporter, Secrets
 class Ledger:
     """Stands for the engine: a lane is in trouble once its report is durable, which takes a turn of the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, box: str = "") -> None:
         self.view = self
+        self._box = box
         self.reports: list[Any] = []
         self.troubles: set[str] = set()
 
+    def lane_here(self, lane: str) -> str:
+        return lane_at(lane, self._box)
+
     def in_trouble(self, lane: str) -> bool:
-        return lane in self.troubles
+        return self.lane_here(lane) in self.troubles
 
     async def report(self, report: Any) -> None:
         await asyncio.sleep(0)
@@ -29,8 +34,8 @@ class Ledger:
         (self.troubles.add if isinstance(report, LaneStuck) else self.troubles.discard)(report.lane)
 
 
-def made() -> tuple[Reporter, Ledger]:
-    ledger = Ledger()
+def made(box: str = "") -> tuple[Reporter, Ledger]:
+    ledger = Ledger(box)
     return Reporter(cast(Engine, ledger), lambda: b"salt", 100, Secrets({}, ["secret-key"])), ledger
 
 
@@ -64,3 +69,11 @@ async def test_the_next_trouble_of_a_lane_is_another_line() -> None:
         await reporter.works("store/a")
     assert [line["event"] for line in lines] == ["lane.stuck", "lane.works"] * 2
     assert [type(report) for report in ledger.reports] == [LaneStuck, LaneWorks] * 2
+
+
+async def test_a_box_of_a_fleet_reports_its_own_trouble_with_a_store_and_the_end_of_it() -> None:
+    reporter, ledger = made("north")
+    for lane in ("store/a", "backend/north.main"):
+        await reporter.stuck(lane, "away", "no route")
+        await reporter.works(lane)
+    assert [report.lane for report in ledger.reports] == ["store/a@north"] * 2 + ["backend/north.main"] * 2

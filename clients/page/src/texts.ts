@@ -415,10 +415,15 @@ export const compare = {
 /** `backend:main` → "ComfyUI main". */
 const spoken = (scope: string) => scope.replace(/^backend:/, "ComfyUI ").replace(":", " ");
 
+/** A lane without the box whose trouble it is: `store/folder@north` → `store/folder`. */
+export const baseOf = (lane: string) => lane.replace(/^(store\/.*|spool|inputs)@[^@]*$/, "$1");
+
 /** A lane as a heading: `store/folder` → "Store folder". */
 export function laneName(lane: string): string {
-  const words = spoken(now.lanesOfDisks[lane] ?? lane.replace("/", ":"));
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  const base = baseOf(lane);
+  const words = spoken(now.lanesOfDisks[base] ?? base.replace("/", ":"));
+  const box = base === lane ? "" : ` at ${lane.slice(base.length + 1)}`;
+  return words.charAt(0).toUpperCase() + words.slice(1) + box;
 }
 
 /** What the daemon advises, as buttons. */

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 0087321f12f9857a79d60217d0d4af46f4c59ffe53e62192332ea9ea563877fc
+// Made by generate.py from the JSON Schema of the wire, sha256 4599ab43b738fe35fd89e200fa0c532340ae70d3ccf9f0d45923fd7d08ff25f5
 
 /**
  * What a client sends.
@@ -3218,7 +3218,7 @@ export interface ImageLeftEvent {
  */
 export interface LanePausedEvent {
   /**
-   * The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool` while its disk has no room for new prompts.
+   * The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool` while its disk has no room for new prompts. In a fleet, the trouble of a box with a store or its disk has the name of the box: `store/NAME@BOX`, `spool@BOX`.
    */
   lane: string;
   /**
@@ -3243,7 +3243,7 @@ export interface LanePausedEvent {
  */
 export interface LaneResumedEvent {
   /**
-   * The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool`.
+   * The lane, as in `lane_paused`.
    */
   lane: string;
   /**
@@ -5600,7 +5600,7 @@ export interface Info {
  */
 export interface LaneInfo {
   /**
-   * The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, `spool` while its disk has no room for new prompts, or `inputs` while its disk does not delete files.
+   * The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, `spool` while its disk has no room for new prompts, or `inputs` while its disk does not delete files. In a fleet, the trouble of a box with a store or its disks has the name of the box: `store/NAME@BOX`.
    */
   lane: string;
   /**

@@ -231,9 +231,10 @@ async def _drop_store(context: Dependencies, label: str, store: str, message: wi
     if message.dry_run:
         return wire.Recovered(len(owing), sum(owing.values()), dry_run=True)
     images, batch_ids = 0, list(owing)
+    boxes = tuple(row.name for row in context.view.boxes())
     for first in range(0, len(batch_ids), BATCHES_AT_ONCE):
         some = tuple(batch_ids[first : first + BATCHES_AT_ONCE])
-        images += (await context.engine.command(DropStore(label, store, some))).images
+        images += (await context.engine.command(DropStore(label, store, some, boxes))).images
     return wire.Recovered(len(owing), images)
 
 

@@ -131,6 +131,8 @@ class DropStore(Command[Changed], frozen=True):
 
     store: str
     batch_ids: tuple[str, ...]
+    boxes: tuple[str, ...] = ()
+    """All boxes of the fleet: their troubles with the store end."""
 
 
 class DropCopies(Command[Changed], frozen=True):

@@ -318,3 +318,23 @@ EVERYTHING = "everything"
 """The lane that `pause` without a scope pauses."""
 SPOOL = "spool"
 """The lane that is paused while the spool's disk has no room for new prompts. No call uses it, so nothing probes it."""
+
+INPUTS = "inputs"
+"""The lane of the removal of input files from the daemon's own folder."""
+
+
+def lane_at(lane: str, box: str) -> str:
+    """The lane of a trouble: that of a store, of the spool and of the inputs is of one box of a fleet. A person's pause
+    of a store holds for all boxes. `box`: empty without a fleet.
+    """
+    return f"{lane}@{box}" if box and _is_of_a_box(lane) else lane
+
+
+def lane_and_box(name: str) -> tuple[str, str]:
+    """What `lane_at` was given; the box is empty for a lane that is of no box."""
+    lane, at, box = name.rpartition("@")
+    return (lane, box) if at and _is_of_a_box(lane) else (name, "")
+
+
+def _is_of_a_box(lane: str) -> bool:
+    return lane.startswith("store/") or lane in {SPOOL, INPUTS}

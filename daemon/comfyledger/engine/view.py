@@ -120,6 +120,10 @@ class EngineView:
         """Whether a person paused this lane."""
         return self._state.owed.paused(lane)
 
+    def lane_here(self, lane: str) -> str:
+        """As which lane a trouble is reported: one with a store or a disk is of this box alone."""
+        return self._state.owed.lane_here(lane)
+
     def in_trouble(self, lane: str) -> bool:
         return self._state.owed.in_trouble(lane)
 

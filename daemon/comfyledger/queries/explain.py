@@ -18,7 +18,7 @@ from comfyledger.comfyui.graph.plan import Plan
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import NUMBER_DIGITS_MAX, series_of
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
-from comfyledger.core.values import EVERYTHING, SPOOL, LoadedFile, backend_lane, store_lane, user_lane
+from comfyledger.core.values import EVERYTHING, SPOOL, LoadedFile, backend_lane, lane_at, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Descent, ImageFilter, LogWanted, Reader
@@ -66,6 +66,10 @@ _words = msgspec.json.Decoder(_Words)
 
 class _Left(msgspec.Struct):
     backend: str
+
+
+class _Kept(msgspec.Struct):
+    box: str = ""
 
 
 # ---- pages
@@ -346,7 +350,10 @@ async def _with_lanes(
     context: Dependencies, batch: BatchRow, prompts: list[PromptRow], lines: list[Line], open_still: bool
 ) -> list[Line]:
     """The events with the lane events in between, which show why an hour passed."""
-    names = [EVERYTHING, SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
+    kept = (line for line in lines if line.kind in {"image_kept", "image_taken_over"})
+    boxes = dict.fromkeys(["", *(msgspec.json.decode(line.data, type=_Kept).box for line in kept)])
+    stores = [SPOOL, *(store_lane(store.name) for store in batch.stores)]
+    names = [EVERYTHING, user_lane(batch.user_key), *(lane_at(lane, box) for box in boxes for lane in stores)]
     backends = [one for prompt in prompts for one in ([prompt.backend] if prompt.backend else context.policy.backends)]
     left = (msgspec.json.decode(line.data, type=_Left).backend for line in lines if line.kind == "prompt_moved")
     names += dict.fromkeys(map(backend_lane, [*backends, *left]))

@@ -17,7 +17,16 @@ from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.fit_words import TOLD_MAX, of_each
-from comfyledger.core.values import EVERYTHING, SPOOL, backend_lane, has_secrets, store_lane, user_lane
+from comfyledger.core.values import (
+    EVERYTHING,
+    SPOOL,
+    backend_lane,
+    has_secrets,
+    lane_and_box,
+    lane_at,
+    store_lane,
+    user_lane,
+)
 from comfyledger.ledger.ports import Turns
 from comfyledger.queries.move_reasons import Places, left_behind, waits_there
 from comfyledger.queries.source_reasons import SOURCE, Sources, by_source, cannot_be_had, waiting_for
@@ -51,8 +60,10 @@ class Situation(msgspec.Struct, frozen=True):
 
 def lane_name(lane: str) -> str:
     """The name of a lane in a sentence."""
+    lane, box = lane_and_box(lane)
     kind, _, name = lane.partition("/")
-    return _LANES[kind].format(name) if kind in _LANES and name else lane.capitalize()
+    called = _LANES[kind].format(name) if kind in _LANES and name else lane.capitalize()
+    return f"{called} at box {box}" if box else called
 
 
 def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
@@ -246,7 +257,7 @@ def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.O
             command = _another_number(image) if upload.code == "collision" else _retry(image)
             return [wire.OwedInfo("decide", upload.code, said, command, lane, images=[image.index])]
         case _:
-            why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
+            why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane_at(lane, image.box), there))
             found = [one for one in why if one is not None] or [_upload_turn(upload, lane)]
             return [msgspec.structs.replace(one, what="upload", images=[image.index]) for one in found]
 
@@ -255,7 +266,7 @@ def _deleting(image: ImageRow, upload: Upload, there: Situation) -> list[wire.Ow
     if upload.state != "deleting":
         return []
     lane = store_lane(upload.store)
-    why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
+    why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane_at(lane, image.box), there))
     turn = wire.OwedInfo("delete", "turn", f"It waits to be deleted from the store {upload.store}.", lane=lane)
     found = [one for one in why if one is not None] or [turn]
     return [msgspec.structs.replace(one, what="delete", images=[image.index]) for one in found]

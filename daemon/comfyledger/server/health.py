@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from comfyledger import logs
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
-from comfyledger.core.values import EVERYTHING, SPOOL, backend_lane, store_lane
+from comfyledger.core.values import EVERYTHING, INPUTS, SPOOL, backend_lane, store_lane
 from comfyledger.errors import CODES, Refused
 from comfyledger.metrics.gauges import DiskNow, FleetNow, Now
 from comfyledger.queries import fleet
 from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.server.app_keys import Context
 from comfyledger.workers.spool.disks import Disks
-
-INPUTS: Final = "inputs"
 
 
 def now_of(context: Context, connections: int) -> Now:

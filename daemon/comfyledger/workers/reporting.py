@@ -110,12 +110,12 @@ class Reporter:
     async def stuck(self, lane: str, code: str, text: str, retry_after_s: float | None = None) -> None:
         """Report that a lane could not work. Logs one line for each trouble, not one for each call that meets it."""
         if self._view.in_trouble(lane) or lane in self._reporting:
-            await self._engine.report(LaneStuck(lane, code, self.error_text(text), retry_after_s))
+            await self._engine.report(LaneStuck(self._view.lane_here(lane), code, self.error_text(text), retry_after_s))
             return
         log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
         self._reporting.add(lane)
         try:
-            await self._engine.report(LaneStuck(lane, code, self.error_text(text), retry_after_s))
+            await self._engine.report(LaneStuck(self._view.lane_here(lane), code, self.error_text(text), retry_after_s))
         finally:
             self._reporting.discard(lane)
 
@@ -145,7 +145,7 @@ class Reporter:
         """Report that a lane has answered, if it was in trouble."""
         if self._view.in_trouble(lane):
             log.info("lane.works", lane=lane)
-            await self._engine.report(LaneWorks(lane))
+            await self._engine.report(LaneWorks(self._view.lane_here(lane)))
 
     def refuse(self, backend: str, batch: BatchRow, inputs: str, why: str) -> None:
         """Say that a backend does not take the graph of a batch: see `Fit.refuse`."""

@@ -13,7 +13,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.cli.ui.terminal import duration
 from comfyledger.core.media import medium_of
-from comfyledger.core.values import RATING_MAX
+from comfyledger.core.values import RATING_MAX, lane_and_box
 
 Fields = dict[str, Any]
 NUMBERS_MAX: Final = 12
@@ -297,9 +297,11 @@ def _image_reviewed(data: Fields) -> str:
 
 
 def _lane(data: Fields) -> str:
-    kind, _, name = data["lane"].partition("/")
+    lane, box = lane_and_box(data["lane"])
+    kind, _, name = lane.partition("/")
     called = {"backend": f"ComfyUI {name}", "store": f"the store {name}", "user": f"the user {name}"}
-    return called.get(kind) or {"spool": "the spool"}.get(kind, kind)
+    words = called.get(kind) or {"spool": "the spool"}.get(kind, kind)
+    return f"{words} at box {box}" if box else words
 
 
 def _lane_paused(data: Fields) -> str:

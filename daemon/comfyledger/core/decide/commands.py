@@ -43,6 +43,7 @@ from comfyledger.core.values import (
     ImageNamed,
     OutputNamed,
     StoreRef,
+    lane_at,
     output_nodes,
     store_lane,
 )
@@ -250,10 +251,15 @@ def left_as_they_are(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[st
 def drop_store(draft: Draft, command: DropStore) -> Changed:
     """Give up what is owed to a store. The lane's trouble ends too: nothing may be left that would probe it."""
     dropped = sum(_dropped(draft, command, batch_id) for batch_id in command.batch_ids)
-    lane = store_lane(command.store)
-    if dropped and draft.state.lane(lane).code:
-        draft.emit(LaneResumed(lane, cause="trouble", by=command.label))
+    for lane in lanes_of(command) if dropped else ():
+        if draft.state.lane(lane).code:
+            draft.emit(LaneResumed(lane, cause="trouble", by=command.label))
     return Changed(dropped)
+
+
+def lanes_of(command: DropStore) -> list[str]:
+    """The lanes of a store: at each box, and without one."""
+    return [lane_at(store_lane(command.store), box) for box in ("", *command.boxes)]
 
 
 def _dropped(draft: Draft, command: DropStore, batch_id: str) -> int:

@@ -48,6 +48,7 @@ from comfyledger.core.decide.commands import (
     cancel_batch,
     drop_store,
     hold_batch,
+    lanes_of,
     open_series,
     pause_lane,
     raise_series,
@@ -107,7 +108,7 @@ from comfyledger.core.reports import (
     WebhookProgressed,
 )
 from comfyledger.core.rows import UNOPENED, Slice
-from comfyledger.core.values import ImageAt, backend_lane, store_lane
+from comfyledger.core.values import ImageAt, backend_lane
 
 Message = Command[Any] | Report
 
@@ -167,8 +168,8 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
     match command:
         case OpenSeries() | RaiseSeries() | RestoreLedger():
             return _series(*_keys_of(command))
-        case DropStore(store=store, batch_ids=batch_ids):
-            return (LaneKey(store_lane(store)), *(key for batch_id in batch_ids for key in whole_batch(batch_id)))
+        case DropStore(batch_ids=batch_ids):
+            return (*map(LaneKey, lanes_of(command)), *(key for batch_id in batch_ids for key in whole_batch(batch_id)))
         case OweStore(batch_id=batch_id, images=images):
             return _some(batch_id, images)
         case RenumberImages(batch_id=batch_id, series=series, images=images):

@@ -18,7 +18,8 @@ class LanePaused(Event, frozen=True):
         str,
         Meta(
             description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool` while its disk"
-            " has no room for new prompts.",
+            " has no room for new prompts. In a fleet, the trouble of a box with a store or its disk has the name of"
+            " the box: `store/NAME@BOX`, `spool@BOX`.",
             examples=["backend/main"],
         ),
     ]
@@ -42,7 +43,7 @@ class LaneResumed(Event, frozen=True):
     lane: Annotated[
         str,
         Meta(
-            description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool`.",
+            description="The lane, as in `lane_paused`.",
             examples=["backend/main"],
         ),
     ]

@@ -11,7 +11,7 @@ import msgspec
 
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import ImageRow, PromptRow, Upload
-from comfyledger.core.values import LoadedFile, OutputFile, Pinned, backend_lane, store_lane
+from comfyledger.core.values import INPUTS, LoadedFile, OutputFile, Pinned, backend_lane, store_lane
 
 EffectKey = tuple[str, str, int, int | str]
 
@@ -157,7 +157,7 @@ class RemoveInput(Effect, frozen=True):
 
     @property
     def lane(self) -> str:
-        return backend_lane(self.backend) if self.backend else "inputs"
+        return backend_lane(self.backend) if self.backend else INPUTS
 
 
 def effects_of_input(row: InputRow) -> list[RemoveInput]:

@@ -12,7 +12,7 @@ import msgspec
 
 from comfyledger.core.backoff import backoff
 from comfyledger.core.rows import LaneRow
-from comfyledger.core.values import EVERYTHING
+from comfyledger.core.values import EVERYTHING, lane_and_box, lane_at
 
 PROBE_FIRST_MS: Final = 1_000
 PROBE_LAST_MS: Final = 60_000
@@ -36,21 +36,36 @@ def backoff_ms(times: int) -> int:
 
 
 class Lanes:
-    """The health of every lane that is paused or in trouble."""
+    """The health of every lane that is paused or in trouble. `box`: the box of a fleet that this is for; the trouble
+    of another box with a store, or with its disks, is only listed.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, box: str = "") -> None:
         self.paused_by_person: set[str] = set()
+        self._box = box
         self._trouble: dict[str, Trouble] = {}
+        self._elsewhere: dict[str, str] = {}
 
     def apply(self, row: LaneRow, now_ms: int) -> bool:
         """Take in a row as it is after a commit. Whether a person's pause began or ended."""
         was_paused = row.name in self.paused_by_person
         (self.paused_by_person.add if row.person else self.paused_by_person.discard)(row.name)
-        if row.code and row.name not in self._trouble:
-            self._trouble[row.name] = Trouble(row.code, now_ms, now_ms)
-        elif not row.code:
-            self._trouble.pop(row.name, None)
+        lane, box = lane_and_box(row.name) if self._box else (row.name, self._box)
+        if box == self._box:
+            self._troubled(lane, row.code, now_ms)
+        elif box and row.code:
+            self._elsewhere[row.name] = row.code
+        elif box:
+            self._elsewhere.pop(row.name, None)
+        elif lane_at(lane, self._box) == lane:
+            self._troubled(lane, row.code, now_ms)
         return row.person != was_paused
+
+    def _troubled(self, lane: str, code: str, now_ms: int) -> None:
+        if code and lane not in self._trouble:
+            self._trouble[lane] = Trouble(code, now_ms, now_ms)
+        elif not code:
+            self._trouble.pop(lane, None)
 
     def is_paused(self, lane: str) -> bool:
         """Whether a person paused this lane, or everything."""
@@ -102,5 +117,5 @@ class Lanes:
         return [trouble.probe_at_ms for trouble in self._trouble.values() if trouble.probe_at_ms > now_ms]
 
     def codes(self) -> dict[str, str]:
-        """The lanes in trouble, with their codes."""
-        return {lane: trouble.code for lane, trouble in self._trouble.items()}
+        """The lanes in trouble, with their codes. Those of other boxes are named with the box."""
+        return {lane: trouble.code for lane, trouble in self._trouble.items()} | self._elsewhere

@@ -37,7 +37,7 @@ from comfyledger.core.scheduling.owed_effects import OwedEffects
 from comfyledger.core.scheduling.ownership import Ownership
 from comfyledger.core.scheduling.prompt_queue import PromptQueue
 from comfyledger.core.scheduling.source_waits import SourceWaits
-from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
+from comfyledger.core.values import EVERYTHING, backend_lane, lane_and_box, lane_at, user_lane
 
 _QUEUE: Final = "queue"
 _USER: Final = "user/"
@@ -59,7 +59,7 @@ class PendingWork:
         self.fit: Final = Fit(limits.every_tag, limits.no_secrets)
         """Which backends may run what. Read only, from outside."""
         self._queue = PromptQueue(limits, self._batches, self._prompts, self.fit)
-        self._lanes = Lanes()
+        self._lanes = Lanes(limits.box)
         self.moves: Final = Moves(self._batches, self._prompts, self.fit, self._lanes, self._owners)
         """Which attempts are to be left behind. Read only, from outside."""
 
@@ -376,7 +376,11 @@ class PendingWork:
 
         Call it after `apply` of the same commit: a lane that works again according to its row is not in trouble.
         """
-        self._lanes.stuck(lane, code, now_ms, retry_after_s)
+        self._lanes.stuck(lane_and_box(lane)[0] if self._limits.box else lane, code, now_ms, retry_after_s)
+
+    def lane_here(self, lane: str) -> str:
+        """As which lane a trouble of this box is reported."""
+        return lane_at(lane, self._limits.box)
 
     def paused(self, lane: str) -> bool:
         """Whether a person paused this lane."""

@@ -46,7 +46,8 @@ class LaneInfo(Answer, frozen=True):
         str,
         Meta(
             description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, `spool` while its disk has"
-            " no room for new prompts, or `inputs` while its disk does not delete files.",
+            " no room for new prompts, or `inputs` while its disk does not delete files. In a fleet, the trouble of a"
+            " box with a store or its disks has the name of the box: `store/NAME@BOX`.",
             examples=["backend/main"],
         ),
     ]

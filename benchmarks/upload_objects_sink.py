@@ -1,8 +1,9 @@
 """The server that both clients of the benchmark of object stores upload to: just enough of S3, at almost no cost.
 
 It is a raw protocol in a process of its own, which counts the bytes of bodies and keeps the names alone. It refuses a
-name that it has if it is asked to, so the store finds a server that it can use. `GET /counts` returns the counts since
-the last such request and forgets the names. It listens on loopback only.
+name that it has if it is asked to, so the store finds a server that it can use. It compares the checksum of the one
+byte with which the store tries that, and no other, since that would cost more than all the rest. `GET /counts` returns
+the counts since the last such request and forgets the names. It listens on loopback only.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ PROBES: Final = "/.comfyledger-probe/"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _EXPECTS: Final = re.compile(rb"\r\nexpect: *100-continue", re.IGNORECASE)
 _IS_NEW: Final = re.compile(rb"\r\nif-none-match: *\*", re.IGNORECASE)
+_SUM: Final = re.compile(rb"\r\nx-amz-checksum-crc64nvme: *([^\r]+)", re.IGNORECASE)
+_SUM_OF_TRY: Final = b"I5Whw0YbvtI="
 _LISTING: Final = "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
 _BEGUN: Final = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
 _COMPLETED: Final = '<CompleteMultipartUploadResult><ETag>"1-1"</ETag></CompleteMultipartUploadResult>'
+_BAD: Final = "<Error><Code>BadDigest</Code><Message>other bytes</Message></Error>"
 _TAKEN: Final = "<Error><Code>PreconditionFailed</Code><Message>taken</Message></Error>"
 
 
@@ -112,6 +116,9 @@ class Talk(asyncio.BufferedProtocol):
         counts = Talk.counts
         if path in counts.names and _IS_NEW.search(self._request):
             return _http(412, _TAKEN)
+        said_sum = _SUM.search(self._request)
+        if PROBES in path and said_sum and said_sum[1] != _SUM_OF_TRY:
+            return _http(400, _BAD)
         counts.names.add(path)
         if PROBES not in path:
             counts.uploads += 1

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from comfyledger_objects.blocks import PARTS_AT_ONCE, Blocks, Taken
+from comfyledger_objects.faults import is_clear_refusal
 from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found, found_from
 from comfyledger_objects.options import ENCRYPTIONS, Kind, Options
@@ -26,6 +27,10 @@ PART_BYTES: Final[Mapping[Kind, int]] = {"s3": 6_291_456, "gcs": 6_291_456, "azu
 PARTS_MAX: Final[Mapping[Kind, int]] = {"s3": 10_000, "gcs": 10_000, "azure": 50_000}
 LARGE_S: Final = 600.0
 """Seconds more for a request with a large file, which is sent in one only where nothing else is possible."""
+SUMMED: Final = {"unsigned_payload": True, "checksum_algorithm": "crc64nvme"}
+"""Settings of obstore for S3: a checksum in place of a signature over all bytes, which takes as long as our SHA-256."""
+SUM_HEADER: Final = "x-amz-checksum-crc64nvme"
+WRONG_SUM: Final = "AAAAAAAAAAA="
 CONDITION: Final[Mapping[Kind, Mapping[str, str]]] = {
     "s3": {"If-None-Match": "*"},
     "gcs": {"x-goog-if-generation-match": "0"},
@@ -79,8 +84,10 @@ class Bucket:
         self._lending = Lending()
         self._store = opened(options)
         self._patient = opened(options, seconds_more=LARGE_S)
+        self._small = self._store
         self.copies = options.kind == "gcs"
         """Whether obstore makes conditional copies here, and the server has them when it answers."""
+        self.may_send_sums = options.kind == "s3" and not options.is_plain
         self._blocks = Blocks(options, self._signed_to_write)
         self._conditional = self._store if options.asks_first else opened(options, CONDITION[options.kind])
 
@@ -91,11 +98,35 @@ class Bucket:
         """
         from obstore import put_async
 
-        store = self._store if len(content) <= 2 * PIECE_BYTES else self._patient
+        store = self._small if len(content) <= 2 * PIECE_BYTES else self._patient
         mode: Any = "overwrite" if self._options.asks_first else "create"
         said: Any = dict(attributes)
         lend = self._lending.lend
         await lend(put_async(store, key, lend(memoryview(content)), mode=mode, attributes=said, use_multipart=False))
+
+    def send_sums(self) -> None:
+        """Send files of one request with a checksum from now on, and sign their headers alone.
+
+        Only where the server was seen to compare the checksum, and nobody can change bytes on the way: over https, or
+        within this machine. The checksum is made of the very bytes in memory that were compared with what was recorded.
+        """
+        self._small = opened(self._options, more=SUMMED)
+
+    async def try_sums(self, right: str, wrong: str) -> bool:
+        """Whether the server stores a byte with a checksum, and does not store one with a wrong checksum."""
+        from obstore import put_async
+
+        signed: Any = opened(self._options, more=SUMMED)
+        unlike: Any = opened(self._options, {SUM_HEADER: WRONG_SUM}, more={"unsigned_payload": True})
+        try:
+            await self._lending.lend(put_async(signed, right, b"1", use_multipart=False))
+        except Exception:
+            return False
+        try:
+            await self._lending.lend(put_async(unlike, wrong, b"1", use_multipart=False))
+        except Exception as error:
+            return is_clear_refusal(error)
+        return False
 
     async def create_in_parts(self, key: str, source: Source, attributes: Mapping[str, str]) -> None:
         """The same in parts, a few of which are in memory. What reading the source raises comes out, and the upload is
@@ -270,11 +301,16 @@ async def _ended(sent: asyncio.Future[Any]) -> None:
             sent.exception()
 
 
-def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_more: float = 0.0) -> Any:
+def opened(
+    options: Options,
+    headers: Mapping[str, str] | None = None,
+    seconds_more: float = 0.0,
+    more: Mapping[str, Any] | None = None,
+) -> Any:
     """A store of obstore, of which mypy knows the type only where it is installed.
 
-    `headers` go with each of its requests; `seconds_more` are added to their time limit. Raises ImportError and
-    ValueError.
+    `headers` go with each of its requests; `seconds_more` are added to their time limit; `more` are further settings.
+    Raises ImportError and ValueError.
     """
     from obstore.store import AzureStore, GCSStore, S3Store
 
@@ -290,7 +326,9 @@ def opened(options: Options, headers: Mapping[str, str] | None = None, seconds_m
     common: Any = {"client_options": client, "retry_config": retry}
     match options.kind:
         case "s3":
-            return S3Store(options.bucket, config=said | _of_s3(options), **_own_keys(options), **common)
+            return S3Store(
+                options.bucket, config=said | _of_s3(options) | dict(more or {}), **_own_keys(options), **common
+            )
         case "gcs":
             return GCSStore(options.bucket, config=said | _endpoint(options, "base_url"), **common)
         case "azure":

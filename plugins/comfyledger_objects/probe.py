@@ -2,7 +2,9 @@
 
 Two objects below `.comfyledger-probe/` are written twice, one in one request and one in parts, and deleted again. If a
 server has no condition for parts, a copy is made twice, too. A server that answers the second writing with success has
-lost the first one: it ignores the condition, and nothing would keep it from overwriting somebody's file.
+lost the first one: it ignores the condition, and nothing would keep it from overwriting somebody's file. A server of S3
+also gets an object with a wrong checksum. If it refuses that, uploads carry a checksum, which costs less than to sign
+all bytes.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ CAVEAT: Final = (
 class Verdict:
     """`keeps`: a conditional request does not overwrite. `keeps_in_parts`: a conditional upload in parts neither.
     `keeps_in_copies`: a conditional copy neither; it is tried only if uploads in parts have no condition.
+    `compares_sums`: an object with a wrong checksum is refused.
 
     `at_s`: when that was tried, in seconds since 1970.
     """
@@ -50,6 +53,7 @@ class Verdict:
     keeps_in_parts: bool
     at_s: float
     keeps_in_copies: bool = False
+    compares_sums: bool = False
 
     @property
     def way(self) -> Way:
@@ -67,7 +71,8 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verd
     What cannot be deleted, stays: an account that may not delete can be used all the same.
     """
     folder, token = joined(prefix, PROBE_FOLDER), secrets.token_hex(8)
-    one, parts, copied = (f"{folder}/{token}-{number}" for number in (1, 2, 3))
+    keys = [f"{folder}/{token}-{number}" for number in range(1, 6)]
+    one, parts, copied, summed, unlike = keys
     try:
         keeps = await _keeps(lambda: bucket.create(one, b"1", {}), is_not_supported, calls)
         in_parts = keeps and await _keeps(
@@ -75,9 +80,10 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verd
         )
         by_copy = bucket.copies and keeps and not in_parts
         in_copies = by_copy and await _keeps(lambda: bucket.copy(one, copied), is_clear_refusal, calls)
-        return Verdict(keeps, in_parts, now_s, in_copies)
+        sums = keeps and bucket.may_send_sums and await bucket.try_sums(summed, unlike)
+        return Verdict(keeps, in_parts, now_s, in_copies, sums)
     finally:
-        for key in (one, parts, copied):
+        for key in keys:
             with suppress(Exception):
                 await bucket.delete(key)
         await _sweep(bucket, calls, folder, now_s - LEFT_S)
@@ -134,8 +140,8 @@ class Known:
 
 
 def _verdict(said: Mapping[str, Any]) -> Verdict:
-    in_copies = bool(said.get("keeps_in_copies", False))
-    return Verdict(bool(said["keeps"]), bool(said["keeps_in_parts"]), float(said["at_s"]), in_copies)
+    in_copies, sums = bool(said.get("keeps_in_copies", False)), bool(said.get("compares_sums", False))
+    return Verdict(bool(said["keeps"]), bool(said["keeps_in_parts"]), float(said["at_s"]), in_copies, sums)
 
 
 LARGE: Final[Mapping[Way, str]] = {

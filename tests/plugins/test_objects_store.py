@@ -63,7 +63,7 @@ async def test_a_start_tries_overwriting_once_and_leaves_nothing(place: S3Place)
     await place.store().prepare()
     assert place.keys() == []
     assert place.uploads() == []
-    assert [method for method, path in place.proxy.requests if ".comfyledger-probe" in path].count("PUT") == 4
+    assert [method for method, path in place.proxy.requests if ".comfyledger-probe" in path].count("PUT") == 6
     place.proxy.requests.clear()
     await place.store().prepare()
     assert [method for method, _ in place.proxy.requests] == ["GET"]
@@ -98,7 +98,7 @@ async def test_what_is_known_is_tried_again_a_week_later_before_an_upload(place:
     for number, (days, tries) in enumerate([(6, 0), (8, 1), (8, 1), (14, 1), (16, 2)], 1):
         clock.now_s = time.time() + days * 86_400
         assert isinstance(await store.put(deposit(tmp_path, picture(number), f"{FOLDER}/{STEM}{number}")), Stored)
-        assert probes(place).count("PUT") == 4 * tries
+        assert probes(place).count("PUT") == 6 * tries
     assert len(place.keys()) == 5
     place.proxy.dropped = {"if-none-match"}
     clock.now_s += 8 * 86_400

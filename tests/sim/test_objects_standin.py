@@ -18,6 +18,7 @@ import pytest
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
+from comfyledger.sim.objects.receive import crc64nvme
 from comfyledger.sim.objects.server import KEY_ID, SECRET, ObjectsOptions, SimObjects, serve
 from support.waiting import until
 
@@ -210,6 +211,20 @@ async def test_bytes_that_are_not_those_announced_are_not_stored(house: House, n
             assert answer.status == status, await answer.text()
     assert [one["answer"] for one in await house.ledger()] == ["BadDigest", "ok"]
     assert await body(house.store()) == b"hello"
+
+
+def test_the_checksum_is_that_of_nvm_express() -> None:
+    """The value that catalogues of checksums give for these nine digits."""
+    assert crc64nvme(b"123456789") == 0xAE8B_1486_0A79_9888
+
+
+async def test_a_checksum_of_64_bits_is_compared(house: House) -> None:
+    summed = house.store(unsigned_payload=True, checksum_algorithm="crc64nvme")
+    await create(summed, b"hello" * 1_000)
+    wrong = house.store(unsigned_payload=True, headers={"x-amz-checksum-crc64nvme": "AAAAAAAAAAA="})
+    with pytest.raises(BaseError, match="BadDigest"):
+        await create(wrong, b"hello", "b.png")
+    assert [one["key"] for one in await house.versions()] == ["a.png"]
 
 
 async def test_a_server_that_ignores_conditions_overwrites_and_the_ledger_says_so(house: House) -> None:

@@ -30,7 +30,7 @@ from support.objects_process import BUCKET, Objects
 HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
 ADDED = frozenset({"Content-Type", "User-Agent", "Accept", "Accept-Encoding"})
 """Headers that a client adds by itself. Signatures cover some of them."""
-Fault = Literal["cut_before", "cut_after"] | Callable[[], web.Response]
+Fault = Literal["cut_before", "cut_after", "alter"] | Callable[[], web.Response]
 Wanted = Callable[[web.Request], bool]
 _serial = itertools.count(1)
 
@@ -94,6 +94,8 @@ class FailingProxy:
             return fault()
         if fault == "cut_before":
             return self._cut(request)
+        if fault == "alter":
+            body = bytes([body[0] ^ 1]) + body[1:]
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP | self.dropped}
         async with (
             aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=ADDED) as session,

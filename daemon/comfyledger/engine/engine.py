@@ -272,13 +272,13 @@ class Engine:
 
     async def _write(self, group: list[Waiting]) -> None:
         asked, self._asked = self._asked, []
+        was_behind = self._behind
         try:
+            if was_behind:
+                await self._catch_up()  # before the group locks the log, which others wait for
             if group:
-                self._behind = False  # a group takes in first what others have appended
                 await self._take(group)
-            elif self._behind:
-                await self._catch_up()
-            else:
+            elif not was_behind:
                 await self._to_its_end(self._ledger.check_lock)
         finally:
             self._asked += asked
@@ -292,8 +292,9 @@ class Engine:
                 future.set_result(None)
 
     async def _catch_up(self) -> None:
+        self._behind = False
         taken: Taken = await self._to_its_end(self._ledger.catch_up)
-        self._behind = taken.more
+        self._behind = self._behind or taken.more
         self._take_in(taken.rows, taken.lines)
         self._scrub_if_owed()
 

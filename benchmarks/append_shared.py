@@ -28,11 +28,16 @@ class Shared:
     def end(self) -> None:
         self._cluster.end()
 
-    @contextmanager
-    def opened(self, path: Path) -> Iterator[SharedLedger]:
-        """A new ledger in a database of its own, with its replica at `path`."""
+    def founded(self, path: Path) -> str:
+        """A new ledger in a database of its own, with its replica at `path`. Returns the address."""
         address = self._cluster.database()
         fleet.init(address, path, lambda *_: None)
+        return address
+
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[SharedLedger]:
+        """The same, opened."""
+        address = self.founded(path)
         with (
             closing(Ledger.open(path, replica=True)) as replica,
             closing(SharedLedger.open(replica, SharedLog(address, Keys.beside(path)))) as ledger,

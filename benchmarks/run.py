@@ -41,6 +41,8 @@ PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
 LONGER: Final[tuple[tuple[str, ...], ...]] = (
     ("backends.py", "--backends", "100", "--seconds", "5"),
     ("scheduling.py",),
+    ("append.py", "--rounds", "3", "--shared"),
+    ("fleet.py", "--boxes", "8", "--rate", "15"),
     ("peers/comfy_api_proxy.py", "--rounds", "5"),
 )
 
@@ -74,6 +76,10 @@ AIMS: Final = (
     Aim("append.16.peer", "ratio", at_least=5),
     Aim("append.256.peer", "ratio", at_least=12),
     Aim("append.256.sqlite", "ratio", at_least=0.65),
+    Aim("append.16.shared", "ratio", at_least=0.4),
+    Aim("append.256.shared", "ratio", at_least=0.5),
+    Aim("fleet.taken.p99", "value", at_most=5),
+    Aim("fleet.answer.p99", "value", at_most=100),
     Aim("door.1.median", "ratio", at_most=3),
     Aim("door.1.p99", "ratio", at_most=3),
     Aim("door.100.median", "ratio", at_most=1.5),

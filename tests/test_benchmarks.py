@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support.ledger_kinds import NEEDS_POSTGRES
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCHEDULING = (
     *("rival.p95", "rival.loads", "single.p95", "single.most", "open.loads", "open.end"),
@@ -20,6 +22,8 @@ APPEND = {f"append.{callers}{more}" for callers in (16, 256) for more in ("", ".
     "append.1",
     "append.1.sqlite",
 }
+SHARED = {f"append.{callers}.shared" for callers in (1, 16, 256)}
+FLEET = {f"fleet.{what}" for what in ("answer.p99", "answer.median", "taken.p99", "lock.p99", "lock.median")}
 COSTS = ("images", "limit", "cpu", "switches", "comfyui", "calls", "written")
 WHOLE = {f"whole.{size}{what}" for size in ("", "large.") for what in COSTS} | {"whole.heard", "whole.idle"}
 
@@ -92,6 +96,8 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
     longer = {
         "backends.py": {"backends.busy", "backends.cpu", "backends.memory"},
         "scheduling.py": {f"scheduling.{what}" for what in SCHEDULING},
+        "append.py": SHARED,
+        "fleet.py": FLEET,
         "peers/comfy_api_proxy.py": set(),
     }
     assert [words[0] for words in run["PROGRAMS"]] == list(said)
@@ -105,6 +111,8 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
         (("open_images.py", "--images", "200", "--users", "5", "--rounds", "1"), {"open_images.report"}),
         (("folders.py", "--images", "100", "--rounds", "1"), {"folders.save", "folders.shared", "folders.put"}),
         (("append.py", "--submits", "20", "--rounds", "1"), APPEND),
+        pytest.param(("append.py", "--submits", "20", "--rounds", "1", "--shared"), SHARED, marks=NEEDS_POSTGRES),
+        pytest.param(("fleet.py", "--boxes", "2", "--rate", "20", "--seconds", "0.5"), FLEET, marks=NEEDS_POSTGRES),
         (("whole.py", "--images", "10", "--rounds", "1"), WHOLE),
         (
             ("backends.py", "--backends", "2", "--seconds", "0", "--images", "10", "--rounds", "1"),

@@ -30,12 +30,15 @@ from support.core_builders import (
     hold,
     intended,
     kept,
+    laid_by,
     loading,
     made_from,
+    miscounted,
     refused,
     release,
     sending,
     submit,
+    taking,
     uploaded,
     uploading,
 )
@@ -241,6 +244,18 @@ def test_strays_at_a_box_that_was_given_up_have_ended() -> None:
     fleet.declare_left("south").work()
     fleet.give_up("south").work()
     assert fleet.ledger.prompt(1).is_over
+
+
+def test_files_that_a_person_chose_are_gone_with_a_box_that_was_given_up() -> None:
+    fleet = two()
+    south = fleet["south"].given(submit(quantity=1), *rendering_at(SOUTH), miscounted(files=2), laid_by(2))  # type: ignore[arg-type]
+    south.die()
+    fleet.declare_left("south")
+    fleet["north"].post(taking("last"))
+    fleet.work()
+    assert image_of(fleet).state == "pending"
+    fleet.give_up("south").work()
+    assert (image_of(fleet).state, image_of(fleet).box) == ("stored", "north")
 
 
 def test_nothing_of_a_held_batch_leaves_a_box_that_left() -> None:

@@ -10,7 +10,7 @@ from comfyledger.core.boxes import BoxRow
 from comfyledger.core.commands import GiveUpBox, JoinBox, LeaveBox
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.reports import OrphanBroughtBack, OrphanIsLost, PromptIsLeft
+from comfyledger.core.reports import OrphanBroughtBack, OrphanIsLost, PromptHasFailed, PromptIsLeft
 from comfyledger.core.rows import ImageRow, Row, RowId, row_id
 from comfyledger.core.scheduling.capacity import Limits
 from support.core_builders import PlainLedger
@@ -145,7 +145,8 @@ class PlainBox(PlainEngine):
         for row in self.owed.moves_due(self.now_ms):
             self.post(PromptIsLeft(row.batch_id, row.index, row.attempt, "away"))
         for row in self.owed.moves.given_up():
-            self.post(PromptIsLeft(row.batch_id, row.index, row.attempt, "removed"))
+            about = (row.batch_id, row.index, row.attempt)
+            self.post(PromptHasFailed(*about, "file_missing") if row.waiting else PromptIsLeft(*about, "removed"))
         return len(self.ledger.log) - before
 
     def take_up_orphans(self, *, found: bool) -> int:

@@ -83,14 +83,14 @@ class Moves:
 
     def given_up(self) -> list[PromptRow]:
         """The attempts at boxes that were given up, strays among them, each as its prompt is for it. Nobody will be
-        asked about them, so the caretaker has them ended or left behind; but not while a person is to choose among
-        their files.
+        asked about them, so the caretaker has them ended or left behind. Files that a person chose are gone with the
+        box, so such an attempt has failed.
         """
         if not self._owners.is_caretaker or self._owners.is_alone:
             return []
         boxes = self._owners.given_up
         gone = [backend for backend in self._sent if box_of(backend) in boxes]
-        live = [row for backend in gone for row in self._rows_at(backend) if not row.waiting]
+        live = [row for backend in gone for row in self._rows_at(backend)]
         return live + [row for place in self._strays for row in _strays_at(self._prompts[place], boxes)]
 
     def _rows_at(self, backend: str) -> Iterator[PromptRow]:

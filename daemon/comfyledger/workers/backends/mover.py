@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from comfyledger import crash_points
-from comfyledger.core.reports import PromptIsLeft
+from comfyledger.core.reports import PromptHasFailed, PromptIsLeft
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.values import backend_lane
@@ -56,13 +56,19 @@ class Mover:
         """
         given_up, due = self._view.given_up(), self._view.moves_due()
         self._stays.intersection_update(row.prompt_id for row in (*given_up, *due))
-        await self._look_at(given_up, "removed")
+        await asyncio.gather(*(self._fail(row) for row in given_up if row.waiting))
+        await self._look_at([row for row in given_up if not row.waiting], "removed")
         await self._look_at(due, "away")
 
     async def _look_at(self, due: list[PromptRow], reason: Reason) -> None:
         rows = [row for row in due if row.prompt_id not in self._stays]
         left = await self.leave(rows, reason)
         self._stays.update(row.prompt_id for row in rows if row not in left)
+
+    async def _fail(self, row: PromptRow) -> None:
+        """The files that a person chose were at a box that was given up."""
+        words = self._reporter.error_text(f"The files were kept at {row.backend}, whose box was given up.")
+        await self._reporter.report(PromptHasFailed(row.batch_id, row.index, row.attempt, "file_missing", words))
 
     async def move(self, backend: str) -> int:
         """Have others take the prompts that a ComfyUI has and that may go elsewhere. Returns how many were moved."""

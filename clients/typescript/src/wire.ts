@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 4599ab43b738fe35fd89e200fa0c532340ae70d3ccf9f0d45923fd7d08ff25f5
+// Made by generate.py from the JSON Schema of the wire, sha256 09699ff885a16d7815abe17e7ab6d888fb413084085a180a8d750d16d1ca9cd4
 
 /**
  * What a client sends.
@@ -3648,6 +3648,10 @@ export interface BoxJoinedEvent {
    * How often it has joined, this time included.
    */
   term: number;
+  /**
+   * Whether the fleet began with its ledger, so that what names no box is its own.
+   */
+  founder?: boolean;
 }
 /**
  * A box takes part no more. Its prompts go to others, and the images that only it keeps wait for it.

@@ -15,6 +15,8 @@ class BoxRow(msgspec.Struct, frozen=True, gc=False):
     term: int = 0
     present: bool = False
     since_ms: int = 0
+    founder: bool = False
+    """Whether what is from before the fleet, and names no box, is this box's: the fleet began with its ledger."""
     given_up: bool = False
     """Whether a person said, after it left, that it does not come back with what it keeps."""
 

@@ -311,9 +311,10 @@ class ResumeWebhook(Command[Changed], frozen=True):
 
 
 class JoinBox(Command[BoxKnown], frozen=True):
-    """A box takes part in the fleet from now on, in its next term."""
+    """A box takes part in the fleet from now on, in its next term. `founder`: the fleet begins with its ledger."""
 
     name: str
+    founder: bool = False
 
 
 class LeaveBox(Command[BoxKnown], frozen=True):

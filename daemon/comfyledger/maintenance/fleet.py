@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger.core.boxes import BoxRow
-from comfyledger.core.commands import LeaveBox
+from comfyledger.core.commands import JoinBox, LeaveBox
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.keys import BoxKey
 from comfyledger.core.results import BoxKnown
@@ -40,18 +40,23 @@ from comfyledger.ledger.sqlite.writer import Ledger
 INIT_S: Final = 24 * 3600.0
 """A ledger of millions of events takes a while to copy."""
 ROWS: Final = 1_000
+LABEL: Final = "cli"
+"""Who begins a fleet, in the event about it."""
 _SHARED_ALREADY: Final = "Run `comfyledger fleet join` on this box, with a state folder that has no ledger."
 
 Progress = Callable[[str, int, int], None]
 
 
-def init(address: str, path: Path, progress: Progress) -> Head:
+def init(address: str, path: Path, progress: Progress, founder: str = "", now_ms: int = 0) -> Head:
     """Share the ledger at `path`; make an empty one first if there is none. Returns where its log ends.
+
+    `founder`: the box whose ledger it is. What is under way in it stays with this box, which joins at `now_ms`.
 
     Raises Refused if the database holds another fleet, LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
     """
-    if not path.exists():
-        Ledger.open(path).close()
+    if not path.exists() or (founder and not _is_replica(path)):
+        with closing(Ledger.open(path)) as own_ledger:
+            _name_founder(own_ledger, founder, now_ms)
     held = hold(path, create=False)
     with closing(held):
         if _is_replica(path):
@@ -63,6 +68,15 @@ def init(address: str, path: Path, progress: Progress) -> Head:
             own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             replica.become(own)
     return head
+
+
+def _name_founder(ledger: Ledger, founder: str, now_ms: int) -> None:
+    """Record once whose ledger it was. It is an event as any other, and means nothing as long as no log is shared."""
+    row = ledger.load_one(BoxKey(founder))
+    if founder and not isinstance(row, BoxRow):
+        (outcome,), _ = decide_group(ledger, [JoinBox(LABEL, founder, founder=True)], Terms(now_ms, Policy(), None))
+        if outcome.error is not None:
+            raise outcome.error
 
 
 def _is_replica(path: Path) -> bool:

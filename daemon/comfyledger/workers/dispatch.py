@@ -71,8 +71,13 @@ class Workers(msgspec.Struct, frozen=True):
 
     def was_running(self, backend: str, prompt_id: str, *, is_away: bool) -> bool:
         """Whether a ComfyUI ran a prompt when it went away: see `Watcher`."""
-        renderer = self.renderers.get(backend)
+        renderer = self._renderer(backend)
         return renderer is not None and renderer.was_running(prompt_id, is_away=is_away)
+
+    def _renderer(self, backend: str) -> Renderer | None:
+        """What was sent before the fleet names its ComfyUI without its box, which is this one."""
+        is_older = bool(self.box) and not box_of(backend)
+        return self.renderers.get(f"{self.box}.{backend}" if is_older else backend)
 
     async def release_removed(self) -> None:
         """Once at a start: a ComfyUI that was removed from the configuration in trouble, and has nothing of ours, would
@@ -93,7 +98,7 @@ class Workers(msgspec.Struct, frozen=True):
             await self.reporter.stuck(effect.lane, "internal", f"{type(error).__name__}: {error}")
 
     async def _at_backend(self, effect: PromptEffect | RemoveInput) -> None:
-        renderer = self.renderers.get(effect.backend)
+        renderer = self._renderer(effect.backend)
         if renderer is None:
             await self._at_none(effect)
             return

@@ -42,7 +42,7 @@ def init(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 
     found, address = _shared(ctx, config_path)
     with refusing(), bars() as progress:
-        head = founding.init(address, found.ledger_path, progress)
+        head = founding.init(address, found.ledger_path, progress, found.box_name, time.time_ns() // 1_000_000)
     if as_json:
         say_json({"position": head.position, "hash": head.hash.hex()})
         return

@@ -24,7 +24,7 @@ def join_box(draft: Draft, command: JoinBox) -> BoxKnown:
     if len(others) >= PRESENT_MAX:
         hint = "Have a box leave: `comfyledger fleet leave`."
         raise Refused("boxes_limit", f"{PRESENT_MAX} boxes are present already.", hint=hint)
-    draft.emit(BoxJoined(command.name, row.term + 1))
+    draft.emit(BoxJoined(command.name, row.term + 1, command.founder and not row.term))
     return BoxKnown(command.name, row.term + 1, changed=True)
 
 

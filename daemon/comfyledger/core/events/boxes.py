@@ -19,6 +19,13 @@ class BoxJoined(Event, frozen=True):
 
     box: BoxName
     term: BoxTerm
+    founder: Annotated[
+        bool,
+        Meta(
+            description="Whether the fleet began with its ledger, so that what names no box is its own.",
+            examples=[True],
+        ),
+    ] = False
 
 
 class BoxLeft(Event, frozen=True):

@@ -15,9 +15,13 @@ def box_changed(state: Slice, event: BoxEvent, recorded: Recorded) -> tuple[Row,
     """One that comes back is waited for again, when it leaves the next time."""
     match event:
         case BoxJoined(box=name, term=term):
-            return (BoxRow(name, term, present=True, since_ms=recorded.at_ms),)
+            founder = event.founder or _row(state, name).founder
+            return (BoxRow(name, term, present=True, since_ms=recorded.at_ms, founder=founder),)
         case BoxLeft(box=name, term=term):
-            return (BoxRow(name, term, since_ms=recorded.at_ms),)
+            return (BoxRow(name, term, since_ms=recorded.at_ms, founder=_row(state, name).founder),)
         case BoxGivenUp(box=name):
-            row = state.box(name) or BoxRow(name)
-            return (replace(row, given_up=True),)
+            return (replace(_row(state, name), given_up=True),)
+
+
+def _row(state: Slice, name: str) -> BoxRow:
+    return state.box(name) or BoxRow(name)

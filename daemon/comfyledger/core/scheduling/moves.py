@@ -89,7 +89,7 @@ class Moves:
         if not self._owners.is_caretaker or self._owners.is_alone:
             return []
         boxes = self._owners.given_up
-        gone = [backend for backend in self._sent if box_of(backend) in boxes]
+        gone = [backend for backend in self._sent if self._owners.of_backend(backend) in boxes]
         live = [row for backend in gone for row in self._rows_at(backend)]
         return live + [row for place in self._strays for row in _strays_at(self._prompts[place], boxes)]
 
@@ -97,7 +97,7 @@ class Moves:
         return (self._prompts[place] for place in self._sent.get(backend, ()))
 
     def _is_away(self, backend: str, after_ms: int, now_ms: int) -> bool:
-        if self._owners.is_gone(box_of(backend)):
+        if self._owners.is_gone(self._owners.of_backend(backend)):
             return self._owners.is_caretaker
         return self._owners.has_backend(backend) and self._is_overdue(backend, after_ms, now_ms)
 
@@ -127,7 +127,7 @@ class Moves:
         )
 
     def _is_there(self, backend: str) -> bool:
-        return not self._owners.is_gone(box_of(backend))
+        return not self._owners.is_gone(self._owners.of_backend(backend))
 
     def _is_troubled(self, backend: str) -> bool:
         return self._lanes.in_trouble(backend_lane(backend))

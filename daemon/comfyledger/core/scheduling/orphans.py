@@ -19,12 +19,12 @@ class Orphans:
     def put(self, before: ImageRow | None, after: ImageRow) -> None:
         """An image has changed. `before`: if it was kept or being forgotten."""
         place = (after.batch_id, after.index)
-        if before is not None and (rows := self._kept.get(before.box)) is not None:
+        if before is not None and (rows := self._kept.get(was := self._owners.keeper_of(before))) is not None:
             rows.pop(place, None)
             if not rows:
-                del self._kept[before.box]
-        if after.box and after.state == "kept":
-            self._kept.setdefault(after.box, {})[place] = after
+                del self._kept[was]
+        if not self._owners.is_alone and after.state == "kept":
+            self._kept.setdefault(self._owners.keeper_of(after), {})[place] = after
 
     def due(self, after_ms: int, now_ms: int) -> list[ImageRow]:
         """Those that the caretaker takes up now: their box has been gone for so long, or was given up."""

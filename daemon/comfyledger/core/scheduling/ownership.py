@@ -2,8 +2,9 @@
 
 A box does the effects of its own ComfyUIs, and those of the images that it keeps. The *caretaker*, the first by name of
 the boxes that are present, does what belongs to nobody else: it looks for sources, has stores delete forgotten images
-of boxes that left, moves prompts away from these boxes, and takes up what they kept. It also does what is from before
-the fleet and names no box.
+of boxes that left, moves prompts away from these boxes, and takes up what they kept.
+
+What is from before the fleet names no box. It is the founder's, the box with whose ledger the fleet began.
 
 The bytes of an input are in the folder of each box that needed them. The caretaker removes its own and reports that, so
 that the log says it once; every other box removes its own when it hears that the input was erased, and sweeps its
@@ -40,6 +41,7 @@ class Ownership:
         self._present: frozenset[str] = frozenset()
         self._rows: dict[str, BoxRow] = {}
         self._gone_since_ms: dict[str, int] = {}
+        self._founder = ""
         self.of_prompt: Final = effects_of_prompt if self.is_alone else self._own_of_prompt
         """The effects of a prompt that this box does."""
         self.of_image: Final = effects_of_image if self.is_alone else self._own_of_image
@@ -50,6 +52,8 @@ class Ownership:
     def apply(self, row: BoxRow, now_ms: int) -> None:
         """Take in a box as it is after a commit."""
         self._rows[row.name] = row
+        if row.founder:
+            self._founder = row.name
         if row.present:
             self._gone_since_ms.pop(row.name, None)
         else:
@@ -66,6 +70,14 @@ class Ownership:
     def rank(self) -> int:
         """How many boxes come before this one, by name."""
         return sum(name < self.box for name in self._present)
+
+    def of_backend(self, backend: str) -> str:
+        """The box that a backend belongs to."""
+        return box_of(backend) or self._founder
+
+    def keeper_of(self, row: ImageRow) -> str:
+        """The box whose spool has the file of an image."""
+        return row.box or self._founder
 
     def is_gone(self, box: str) -> bool:
         """Whether what is at a box waits for somebody: it left, or it is named from before the fleet."""
@@ -85,7 +97,7 @@ class Ownership:
 
     def has_backend(self, backend: str) -> bool:
         """Whether this box does the effects at a backend."""
-        return self.is_alone or self._does(box_of(backend))
+        return self.is_alone or self._does(self.of_backend(backend))
 
     def _does(self, box: str) -> bool:
         """A box that was declared left does nothing until it has joined again."""
@@ -95,8 +107,9 @@ class Ownership:
         return tuple(effect for effect in effects_of_prompt(row) if self.has_backend(effect.backend))
 
     def _own_of_image(self, row: ImageRow) -> list[StoreEffect]:
-        is_for_caretaker = row.state == "forgetting" and self.is_caretaker and self.is_gone(row.box)
-        return effects_of_image(row) if self._does(row.box) or is_for_caretaker else []
+        box = self.keeper_of(row)
+        is_for_caretaker = row.state == "forgetting" and self.is_caretaker and self.is_gone(box)
+        return effects_of_image(row) if self._does(box) or is_for_caretaker else []
 
     def _own_of_input(self, row: InputRow) -> list[RemoveInput]:
         return [effect for effect in effects_of_input(row) if self._removes(effect.backend)]

@@ -273,7 +273,7 @@ def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
 
     ComfyUI may still have a prompt of a batch that is cancelled, so batches are found by their prompts too.
     """
-    yield from boxes(connection)
+    yield from boxes(connection)  # first: who does what of all the others follows from them
     for (raw,) in connection.execute("SELECT row FROM lanes"):
         yield _lane.decode(raw)
     sql = (

@@ -55,9 +55,10 @@ from aiohttp import web
 from comfyledger.sim.cloudinary.admin import AdminApi, Budget
 from comfyledger.sim.cloudinary.answers import DYNAMIC, Account, Refused, error_body
 from comfyledger.sim.cloudinary.assets import Asset, Assets, Seed, open_database, starts_with
-from comfyledger.sim.cloudinary.faults import Cut, Faults, Rule, Visit, Withheld, json_response
+from comfyledger.sim.cloudinary.faults import Rule, Visit, json_response
 from comfyledger.sim.cloudinary.ledger import Ledger, without_secrets
 from comfyledger.sim.cloudinary.upload import Shared, UploadApi
+from comfyledger.sim.faults import Cut, Faults, Withheld
 from comfyledger.sim.port import Port
 
 Action = Callable[[Visit], Awaitable[dict[str, Any]]]
@@ -110,7 +111,7 @@ class SimCloudinary:
         assets, self._ledger = Assets(database, options.root / "files"), Ledger(database)
         self._shared = Shared(account, database, assets, self._ledger, random, self._time, options.root)
         self._budget = Budget(database, options.admin_budget)
-        self._faults = Faults()
+        self._faults = Faults[Rule]()
         self._uploads = UploadApi(self._shared)
         self._admin = AdminApi(self._shared, self._budget)
         self._api = Port(self._api_app(), options.port)

@@ -51,10 +51,11 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from aiohttp import web
 
+from comfyledger.sim.faults import Cut, Faults, Withheld
 from comfyledger.sim.objects.answers import Refused, error_response
 from comfyledger.sim.objects.conditions import GCS, S3, condition_of
 from comfyledger.sim.objects.contents import Contents, Version, open_database
-from comfyledger.sim.objects.faults import Cut, Faults, Rule, Visit, Withheld
+from comfyledger.sim.objects.faults import Rule, Visit
 from comfyledger.sim.objects.ledger import Entry, Ledger
 from comfyledger.sim.objects.reading import Reading
 from comfyledger.sim.objects.signing import Account, check_signature
@@ -116,7 +117,7 @@ class SimObjects:
         self._contents = Contents(self._database, options.root / "files")
         self._ledger = Ledger(self._database)
         self._account = Account(options.key_id, options.secret, options.region)
-        self._faults = Faults()
+        self._faults = Faults[Rule]()
         self._reading = Reading(self._contents, options.dialect, options.page_max)
         self._writing = Writing(self._contents, options.dialect, self._time)
         self._api = Port(self._api_app(), options.port)

@@ -22,8 +22,11 @@ from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.names_given import names_given
 from comfyledger.ledger.ports import LogUnreachable, Noted, Taken, noted
-from comfyledger.ledger.shared.fold import ANEW, fold
+from comfyledger.ledger.shared.fold import fold
 from comfyledger.ledger.shared.log import PAGE_LINES, Entry, Page, SharedLog, Turn
+from comfyledger.ledger.shared.schema import Identity
+
+LOST = "Keep this box's replica: it has what was lost. docs/fleet.md shows how the fleet begins again from it."
 
 
 class _Behind(Exception):
@@ -48,17 +51,16 @@ class SharedLedger(ports.Ledger):
     def open(cls, replica: ports.Ledger, log: SharedLog) -> SharedLedger:
         """The ledger of a box. Without the shared log it is opened as well, and reads what it has.
 
-        Raises LedgerUnusable if the replica is of another fleet, or has what the shared log has not.
+        Raises LedgerUnusable if the replica is of another fleet or epoch, or has what the shared log has not; OSError.
         """
+        log.belong_to(Identity(replica.ledger_id, replica.epoch, replica.secret.hex()))
         with suppress(LogUnreachable):
-            if log.identity().ledger_id != replica.ledger_id:
-                hint = "Correct [ledger] shared, or choose another --state-dir."
-                raise LedgerUnusable("The replica belongs to another fleet.", hint=hint)
+            log.identity()
             own = replica.head
-            there = log.hash_at(own.position) if own.position else own.hash
-            if there != own.hash:
-                text = f"The shared log does not have what this box has at position {own.position}."
-                raise LedgerUnusable(f"{text} It lost acknowledged events, or was changed.", hint=ANEW)
+            _check_end(own, log.head())
+            if own.position and log.hash_at(own.position) != own.hash:
+                raise _forked(own)
+            log.check_keys()
         return cls(replica, log)
 
     @property
@@ -108,6 +110,7 @@ class SharedLedger(ports.Ledger):
 
     def catch_up(self) -> Taken:
         page = self._log.page(self.head.position)
+        self.check_same(page)
         more = len(page.lines) == PAGE_LINES
         self.is_current = self.is_current or not more
         if not page.lines:
@@ -123,10 +126,7 @@ class SharedLedger(ports.Ledger):
 
     def check_same(self, missing: Page) -> None:
         """Raises LedgerUnusable if this replica has what the log has not: acknowledged events were lost."""
-        own, there = self.head, missing.head
-        if there.position < own.position or (there.position == own.position and there.hash != own.hash):
-            text = f"The shared log has lost events: it ends at position {there.position}, this box has {own.position}."
-            raise LedgerUnusable(text, hint=ANEW)
+        _check_end(self.head, missing.head)
 
     def check_lock(self) -> None:
         """Whether a group could be written now. Raises LogUnreachable, LedgerLocked, LedgerUnusable."""
@@ -190,6 +190,21 @@ class SharedLedger(ports.Ledger):
 
     def scrub(self) -> bool:
         return self._replica.scrub()
+
+
+def _check_end(own: Head, there: Head) -> None:
+    """Raises LedgerUnusable if a box has more than the shared log, or another end."""
+    if there.position < own.position:
+        ends = f"it ends at position {there.position}, this box has {own.position}"
+        text = f"The shared log has lost events: {ends}. Lost is what follows position {there.position}."
+        raise LedgerUnusable(text, hint=LOST)
+    if there.position == own.position and there.hash != own.hash:
+        raise _forked(own)
+
+
+def _forked(own: Head) -> LedgerUnusable:
+    text = f"The shared log has lost events, or was changed: position {own.position} is another one at this box."
+    return LedgerUnusable(text, hint=LOST)
 
 
 def _is_long(missing: Page, own: Head) -> bool:

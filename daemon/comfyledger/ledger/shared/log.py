@@ -8,7 +8,7 @@ document: an array of text for each column costs psycopg ten times as much.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from comfyledger.ledger.shared import schema, texts
 from comfyledger.ledger.shared.connection import HOLD_S, Connection, connected, meaning
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.schema import Identity
-from comfyledger.ledger.shared.texts import Sealer, Text
+from comfyledger.ledger.shared.texts import Text
 
 TURN_S: Final = 1.2
 """For each half of a turn: until the lock is had, and until what was written is committed."""
@@ -73,11 +73,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Turn:
-    """The head is locked. `missing`: what the caller lacks. `sealer`: for new texts. `write` ends the turn."""
+    """The head is locked. `missing`: what the caller lacks. `generation`: of the wrapping key for new texts. `write`
+    ends the turn.
+    """
 
-    def __init__(self, connection: Connection, missing: Page, sealer: Sealer) -> None:
-        self._connection = connection
-        self._sealer = sealer
+    def __init__(self, connection: Connection, keys: Keys, missing: Page, generation: int) -> None:
+        self._connection, self._keys = connection, keys
+        self._generation = generation
         self.missing = missing
         self.is_over = False
 
@@ -86,16 +88,24 @@ class Turn:
         was committed; reading the log again shows it. Raises LedgerUnusable.
         """
         self._connection.within(TURN_S)
+        statements = list(_statements(entry, self.missing.head, self._seal))
         with meaning(), self._connection.pipeline():
-            for statement, values in _statements(entry, self.missing.head, self._sealer):
+            for statement, values in statements:
                 self._connection.execute(statement, values)
             crash_points.at("log.sent")
             self._connection.execute("COMMIT")
         self.is_over = True
         crash_points.at("log.committed")
 
+    def _seal(self, position: int, blobs: Sequence[Blob]) -> texts.Statement:
+        """Raises LogUnreachable, LedgerUnusable."""
+        with meaning():
+            return texts.kept(position, blobs, texts.sealer(self._connection, self._keys, self._generation))
 
-def _statements(entry: Entry, head: Head, sealer: Sealer) -> Iterator[tuple[str, tuple[Any, ...]]]:
+
+def _statements(
+    entry: Entry, head: Head, seal: Callable[[int, Sequence[Blob]], texts.Statement]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The writes of a group. One that appends nothing writes the head as it is: its answers may rest on what others
     wrote, and a commit that writes waits until that is on the standby too.
     """
@@ -105,7 +115,7 @@ def _statements(entry: Entry, head: Head, sealer: Sealer) -> Iterator[tuple[str,
         yield _NAME, (_json(entry.names),)
     last = Head(entry.lines[-1].position, entry.lines[-1].hash) if entry.lines else head
     if entry.texts:
-        yield texts.kept(entry.lines[0].position, entry.texts, sealer)
+        yield seal(entry.lines[0].position, entry.texts)
     if entry.progress:
         rows = [{"name": one.name, "row": msgspec.json.encode(one).decode()} for one in entry.progress]
         yield _PROGRESS, (_json(rows),)
@@ -141,6 +151,7 @@ class SharedLog:
         self._address = address
         self.keys: Final = keys
         self._connection: Connection | None = None
+        self._identity: Identity | None = None
         self._hold_s = float(HOLD_S)
 
     def close(self) -> None:
@@ -151,14 +162,23 @@ class SharedLog:
                 connection.close()
 
     def identity(self) -> Identity:
-        """Raises LogUnreachable, LedgerUnusable for a database without a fleet, a server that cannot be trusted, or one
-        whose texts this box cannot read.
+        """Raises LogUnreachable, LedgerUnusable for a database without a fleet or with another one than this box is of,
+        and for a server that cannot be trusted.
         """
         with self._connected(READ_S) as connection:
             schema.check_server(connection)
-            identity = schema.read_identity(connection)
+            there = schema.read_identity(connection)
+            schema.check_same(there, self._identity or there)
+            return there
+
+    def check_keys(self) -> None:
+        """Raises LogUnreachable, LedgerUnusable if this box cannot read the texts, OSError."""
+        with self._connected(READ_S) as connection:
             self.keys.follow(connection)
-            return identity
+
+    def belong_to(self, identity: Identity) -> None:
+        """From now on every new connection must be to this fleet, in this epoch: see `schema.check_same`."""
+        self._identity = identity
 
     def head(self) -> Head:
         """The last event. Raises LogUnreachable, LedgerUnusable."""
@@ -175,9 +195,7 @@ class SharedLog:
         """The next lines, without a lock. Raises LogUnreachable, LedgerUnusable."""
         with self._connected(READ_S) as connection:
             lines = _lines(connection.execute(_LINES, (after, PAGE_LINES)).fetchall())
-            if not lines:
-                return Page([], [], Head())
-            found = texts.read(connection, self.keys, after, lines[-1].position)
+            found = texts.read(connection, self.keys, after, lines[-1].position) if lines else []
             head = _head(connection.execute("SELECT position, hash FROM head").fetchone())
             return Page(lines, found, head)
 
@@ -201,7 +219,7 @@ class SharedLog:
         `missing` of the turn has at most PAGE_LINES lines after `after`.
         """
         with self._connected(TURN_S) as connection:
-            turn = Turn(connection, *_locked(connection, self.keys, after, self._hold_s))
+            turn = Turn(connection, self.keys, *_locked(connection, self.keys, after, self._hold_s))
             began = time.monotonic()
             try:
                 yield turn
@@ -226,12 +244,13 @@ class SharedLog:
     @contextmanager
     def _connected(self, seconds: float) -> Iterator[Connection]:
         """A connection for so many seconds. One that failed is not used again."""
-        if self._connection is None:
-            self._connection = connected(self._address, seconds)
-        connection = self._connection
+        is_new = self._connection is None
+        connection = self._connection = self._connection or connected(self._address, seconds)
         connection.within(seconds)
         try:
             with meaning():
+                if is_new and self._identity is not None:
+                    schema.check_same(schema.read_identity(connection), self._identity)
                 yield connection
         except BaseException as error:
             if isinstance(error, LogUnreachable | LedgerUnusable) or connection.closed:
@@ -239,7 +258,7 @@ class SharedLog:
             raise
 
 
-def _locked(connection: Connection, keys: Keys, after: int, hold_s: float) -> tuple[Page, Sealer]:
+def _locked(connection: Connection, keys: Keys, after: int, hold_s: float) -> tuple[Page, int]:
     """Begin, lock, and read, in one round trip. Each statement sees what was committed before it began.
 
     All of it is one message without parameters. psycopg's pipeline mode asks the server for more after its end, and the
@@ -251,8 +270,7 @@ def _locked(connection: Connection, keys: Keys, after: int, hold_s: float) -> tu
     cursor = connection.execute(f"BEGIN; {longer} {_LOCK}; {lines}; {bodies}".encode())
     head, found, kept = [each.fetchall() for each in cursor.results() if each.description is not None]
     end: Any = head[0] if head else None
-    page = Page(_lines(found), texts.opened(connection, keys, kept), _head(end))
-    return page, texts.sealer(connection, keys, end[2])
+    return Page(_lines(found), texts.opened(connection, keys, kept), _head(end)), end[2]
 
 
 def _head(row: Any) -> Head:

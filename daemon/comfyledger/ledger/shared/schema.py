@@ -104,6 +104,17 @@ def read_identity(connection: Connection) -> Identity:
     return Identity(*named)
 
 
+def check_same(there: Identity, own: Identity) -> None:
+    """Raises LedgerUnusable if the database holds another fleet than a replica, or the same one begun again."""
+    if there.ledger_id != own.ledger_id:
+        hint = "Correct [ledger] shared, or choose another --state-dir."
+        raise LedgerUnusable("The replica belongs to another fleet.", hint=hint)
+    if there.epoch != own.epoch:
+        text = f"The fleet was begun again from a backup: its epoch is {there.epoch}, this box has {own.epoch}."
+        hint = "`comfyledger fleet join --anew` makes this box's replica again; --key-file brings the new key."
+        raise LedgerUnusable(text, hint=hint)
+
+
 def check_server(connection: Connection) -> None:
     """Raises LedgerUnusable for a server that is too old, or that does not keep what it has acknowledged."""
     if connection.info.server_version < SERVER_VERSION_MIN:

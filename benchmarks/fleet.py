@@ -106,7 +106,7 @@ async def _nothing(_: Any) -> None:
 async def write(ledger: Timed, name: str, address: str, rate: float, seconds: float) -> None:
     """Join, say so, wait for the word on standard input, and write."""
     engine = engine_of(ledger, name)
-    staying = Membership(engine, lambda: box_table(address), Heard(name), "", lambda: "{}")
+    staying = Membership(engine, lambda: box_table(address), Heard(name), "", lambda: "{}", lambda _: None)
     running = [asyncio.create_task(engine.run(_nothing, _nothing)), asyncio.create_task(staying.run())]
     while not engine.view.is_member:  # noqa: ASYNC110 - nothing tells it
         await asyncio.sleep(0.01)

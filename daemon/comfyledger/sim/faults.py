@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -75,7 +75,7 @@ class Faults(Generic[R]):
         self._released = asyncio.Event()
         self.hanging = 0
 
-    def add(self, rules: list[R]) -> None:
+    def add(self, rules: Iterable[R]) -> None:
         """Append rules to the active ones."""
         self._active.extend(_Active(rule) for rule in rules)
 

@@ -6,8 +6,7 @@ is stored, or after it is stored. In the last case the true answer is made and l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -15,6 +14,7 @@ from aiohttp import web
 from comfyledger.sim.cloudinary.answers import error_body
 from comfyledger.sim.cloudinary.ledger import Entry, Ledger
 from comfyledger.sim.faults import Faults, Struck
+from comfyledger.sim.stand_in import json_response
 
 Name = Literal[
     "reset_before_body",
@@ -116,7 +116,7 @@ class Visit(Struck[Rule]):
                 message = rule.message or _TEXTS.get(rule.status, "General Error")
                 return json_response(rule.status, error_body(message), {"X-Cld-Error": message, **rule.headers})
             case "pending":
-                return json_response(200, {"status": "pending", "batch_id": "0" * 32, "type": "upload"}, {})
+                return json_response(200, {"status": "pending", "batch_id": "0" * 32, "type": "upload"})
         return None
 
     def _meet(self, public_id: str | None) -> None:
@@ -124,9 +124,3 @@ class Visit(Struck[Rule]):
         self.rule = self._faults.first(lambda rule: rule.match.fits(method, path, public_id))
         if self.rule is not None:
             self.entry.fault = self.rule.fault
-
-
-def json_response(status: int, body: Any, headers: Mapping[str, str]) -> web.Response:
-    """An answer in JSON."""
-    text = msgspec.json.encode(body)
-    return web.Response(body=text, status=status, headers=headers, content_type="application/json", charset="utf-8")

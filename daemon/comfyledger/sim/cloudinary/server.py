@@ -55,11 +55,11 @@ from aiohttp import web
 from comfyledger.sim.cloudinary.admin import AdminApi, Budget
 from comfyledger.sim.cloudinary.answers import DYNAMIC, Account, Refused, error_body
 from comfyledger.sim.cloudinary.assets import Asset, Assets, Seed, open_database, starts_with
-from comfyledger.sim.cloudinary.faults import Rule, Visit, json_response
+from comfyledger.sim.cloudinary.faults import Rule, Visit
 from comfyledger.sim.cloudinary.ledger import Ledger, without_secrets
 from comfyledger.sim.cloudinary.upload import Shared, UploadApi
-from comfyledger.sim.faults import Cut, Faults, Withheld
-from comfyledger.sim.port import Port
+from comfyledger.sim.faults import Cut, Withheld
+from comfyledger.sim.stand_in import Asked, StandIn, json_response
 
 Action = Callable[[Visit], Awaitable[dict[str, Any]]]
 SECRET: Final = "a-secret-for-the-stand-in"  # noqa: S105 - it guards nothing
@@ -85,48 +85,32 @@ class CloudinaryOptions(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes_max: int = 10_485_760
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Control(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `POST /control` takes; None changes nothing."""
 
-    faults: list[Rule] = []
-    clear_faults: bool = False
-    listening: bool | None = None
-    clock_offset_s: float | None = None
+    faults: tuple[Rule, ...] = ()
     admin_budget: int | None = None
     admin_used: int | None = None
     folder_mode: Literal["dynamic", "fixed"] | None = None
     transform_at_ingest: bool | None = None
     seed: Seed | list[Seed] | None = None
-    reset_counters: bool = False
 
 
-class SimCloudinary:
-    """A running stand-in; `serve` makes one. An async context manager that stops it at its end."""
+class SimCloudinary(StandIn[Rule, Control]):
+    """A running stand-in; `serve` makes one."""
+
+    control = Control
 
     def __init__(self, options: CloudinaryOptions, now: Callable[[], float], random: Random) -> None:
-        self._now = now
-        self._clock_offset_s = 0.0
         database = open_database(options.root)
+        super().__init__(database, now)
         account = Account(options.cloud, options.key, options.secret, options.folder_mode, options.file_bytes_max)
         assets, self._ledger = Assets(database, options.root / "files"), Ledger(database)
         self._shared = Shared(account, database, assets, self._ledger, random, self._time, options.root)
         self._budget = Budget(database, options.admin_budget)
-        self._faults = Faults[Rule]()
         self._uploads = UploadApi(self._shared)
         self._admin = AdminApi(self._shared, self._budget)
-        self._api = Port(self._api_app(), options.port)
-        self._control = Port(self._control_app(), options.control_port)
-        self._received_bytes = 0
-
-    @property
-    def url(self) -> str:
-        """The address of the account."""
-        return self._api.url
-
-    @property
-    def control_url(self) -> str:
-        """The address for tests."""
-        return self._control.url
+        self._add_ports(self._api_app(), options.port, self._control_app(), options.control_port)
 
     @property
     def cloudinary_url(self) -> str:
@@ -135,26 +119,8 @@ class SimCloudinary:
         return f"cloudinary://{account.key}:{account.secret}@{account.cloud}"
 
     async def start(self) -> None:
-        """Listen. Raises OSError when a port is taken."""
-        await self._api.open()
-        await self._control.open()
-        self._shared.account.url = self._api.url
-
-    async def stop(self) -> None:
-        """End like a killed process: cut the requests that hang, keep what is stored."""
-        self._faults.clear()
-        await self._api.close()
-        await self._control.close()
-        self._shared.database.close()
-
-    async def __aenter__(self) -> SimCloudinary:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    def _time(self) -> float:
-        return self._now() + self._clock_offset_s
+        await super().start()
+        self._shared.account.url = self.url
 
     def _api_app(self) -> web.Application:
         app = web.Application()
@@ -187,8 +153,6 @@ class SimCloudinary:
         app = web.Application()
         app.router.add_get("/ledger", self._get_ledger)
         app.router.add_get("/assets", self._get_assets)
-        app.router.add_get("/control", self._get_control)
-        app.router.add_post("/control", self._post_control)
         return app
 
     def _served(self, action: Action, *, is_admin: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -256,36 +220,15 @@ class SimCloudinary:
 
     async def _get_assets(self, request: web.Request) -> web.Response:
         found, _ = self._shared.assets.page([starts_with("public_id", request.query.get("prefix", ""))], None, _LISTED)
-        return json_response(200, {"assets": found}, {})
+        return json_response(200, {"assets": found})
 
-    async def _get_control(self, _: web.Request) -> web.Response:
-        return json_response(200, self._state(), {})
+    def _rules(self, asked: Control) -> tuple[Rule, ...]:
+        return asked.faults
 
-    async def _post_control(self, request: web.Request) -> web.Response:
-        try:
-            control = msgspec.json.decode(await request.read(), type=Control)
-        except msgspec.DecodeError as error:
-            return json_response(400, {"error": str(error)}, {})
-        await self._apply(control)
-        return json_response(200, self._state(), {})
-
-    async def _apply(self, asked: Control) -> None:
-        if asked.clear_faults:
-            self._faults.clear()
-        self._faults.add(asked.faults)
-        self._set(asked)
+    def _set(self, asked: Control) -> None:
         if asked.seed is not None:
             seeds = asked.seed if isinstance(asked.seed, list) else [asked.seed]
             self._shared.assets.seed(seeds, self._time(), self._shared.random)
-        if asked.reset_counters:
-            self._api.reset_counters()
-            self._received_bytes = 0
-        if asked.listening is not None:
-            await (self._api.listen() if asked.listening else self._api.refuse())
-
-    def _set(self, asked: Control) -> None:
-        if asked.clock_offset_s is not None:
-            self._clock_offset_s = asked.clock_offset_s
         if asked.admin_budget is not None:
             self._budget.limit = asked.admin_budget
         if asked.admin_used is not None:
@@ -295,17 +238,12 @@ class SimCloudinary:
         if asked.transform_at_ingest is not None:
             self._shared.alters_at_ingest = asked.transform_at_ingest
 
-    def _state(self) -> dict[str, Any]:
+    def _switches(self) -> dict[str, Any]:
         return {
-            "faults": self._faults.state(),
-            "hanging": self._faults.hanging,
-            "clock_offset_s": self._clock_offset_s,
             "folder_mode": self._shared.account.folder_mode,
             "transform_at_ingest": self._shared.alters_at_ingest,
             "admin_budget": self._budget.limit,
             "admin_used": self._budget.used(self._time()),
-            "received_bytes": self._received_bytes,
-            **self._api.state(),
         }
 
 

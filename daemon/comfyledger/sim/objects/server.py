@@ -51,7 +51,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from aiohttp import web
 
-from comfyledger.sim.faults import Cut, Faults, Withheld
+from comfyledger.sim.faults import Cut, Withheld
 from comfyledger.sim.objects.answers import Refused, error_response
 from comfyledger.sim.objects.conditions import GCS, S3, condition_of
 from comfyledger.sim.objects.contents import Contents, Version, open_database
@@ -60,7 +60,7 @@ from comfyledger.sim.objects.ledger import Entry, Ledger
 from comfyledger.sim.objects.reading import Reading
 from comfyledger.sim.objects.signing import Account, check_signature
 from comfyledger.sim.objects.writing import Writing
-from comfyledger.sim.port import Port
+from comfyledger.sim.stand_in import Asked, StandIn, json_response
 
 KEY_ID: Final = "a-key-for-the-stand-in"
 SECRET: Final = "a-secret-for-the-stand-in"  # noqa: S105 - it guards nothing
@@ -90,70 +90,32 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     headers: dict[str, str] = {}
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Control(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `POST /control` takes; None changes nothing."""
 
-    faults: list[Rule] = []
-    clear_faults: bool = False
-    listening: bool | None = None
-    clock_offset_s: float | None = None
+    faults: tuple[Rule, ...] = ()
     ignores_conditions: bool | None = None
     strict_parts: bool | None = None
     lists_late: bool | None = None
     caches: bool | None = None
     session_token: str | None = None
-    seed: list[Seed] = []
-    reset_counters: bool = False
+    seed: tuple[Seed, ...] = ()
 
 
-class SimObjects:
-    """A running stand-in; `serve` makes one. An async context manager that stops it at its end."""
+class SimObjects(StandIn[Rule, Control]):
+    """A running stand-in; `serve` makes one."""
+
+    control = Control
 
     def __init__(self, options: ObjectsOptions, now: Callable[[], float]) -> None:
+        super().__init__(open_database(options.root), now)
         self._options = options
-        self._now = now
-        self._clock_offset_s = 0.0
-        self._database = open_database(options.root)
         self._contents = Contents(self._database, options.root / "files")
         self._ledger = Ledger(self._database)
         self._account = Account(options.key_id, options.secret, options.region)
-        self._faults = Faults[Rule]()
         self._reading = Reading(self._contents, options.dialect, options.page_max)
         self._writing = Writing(self._contents, options.dialect, self._time)
-        self._api = Port(self._api_app(), options.port)
-        self._control = Port(self._control_app(), options.control_port)
-        self._received_bytes = 0
-
-    @property
-    def url(self) -> str:
-        """The address of the store."""
-        return self._api.url
-
-    @property
-    def control_url(self) -> str:
-        """The address for tests."""
-        return self._control.url
-
-    async def start(self) -> None:
-        """Listen. Raises OSError when a port is taken."""
-        await self._api.open()
-        await self._control.open()
-
-    async def stop(self) -> None:
-        """End like a killed process: cut the requests that hang, keep what is stored."""
-        self._faults.clear()
-        await self._api.close()
-        await self._control.close()
-        self._database.close()
-
-    async def __aenter__(self) -> SimObjects:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    def _time(self) -> float:
-        return self._now() + self._clock_offset_s
+        self._add_ports(self._api_app(), options.port, self._control_app(), options.control_port)
 
     def _api_app(self) -> web.Application:
         app = web.Application()
@@ -164,8 +126,6 @@ class SimObjects:
         app = web.Application()
         app.router.add_get("/ledger", self._get_ledger)
         app.router.add_get("/objects", self._get_objects)
-        app.router.add_get("/control", self._get_control)
-        app.router.add_post("/control", self._post_control)
         return app
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -259,35 +219,14 @@ class SimObjects:
         return web.Response(text=text, content_type="application/json")
 
     async def _get_objects(self, request: web.Request) -> web.Response:
-        return _json(200, {"objects": self._contents.versions(request.query.get("prefix", ""))})
+        return json_response(200, {"objects": self._contents.versions(request.query.get("prefix", ""))})
 
-    async def _get_control(self, _: web.Request) -> web.Response:
-        return _json(200, self._state())
-
-    async def _post_control(self, request: web.Request) -> web.Response:
-        try:
-            control = msgspec.json.decode(await request.read(), type=Control)
-        except msgspec.DecodeError as error:
-            return _json(400, {"error": str(error)})
-        await self._apply(control)
-        return _json(200, self._state())
-
-    async def _apply(self, asked: Control) -> None:
-        if asked.clear_faults:
-            self._faults.clear()
-        self._faults.add(asked.faults)
-        for seed in asked.seed:
-            self._contents.put(self._seeded(seed))
-        self._set(asked)
-        if asked.reset_counters:
-            self._api.reset_counters()
-            self._received_bytes = 0
-        if asked.listening is not None:
-            await (self._api.listen() if asked.listening else self._api.refuse())
+    def _rules(self, asked: Control) -> tuple[Rule, ...]:
+        return asked.faults
 
     def _set(self, asked: Control) -> None:
-        if asked.clock_offset_s is not None:
-            self._clock_offset_s = asked.clock_offset_s
+        for seed in asked.seed:
+            self._contents.put(self._seeded(seed))
         if asked.ignores_conditions is not None:
             self._writing.ignores_conditions = asked.ignores_conditions
         if asked.strict_parts is not None:
@@ -317,24 +256,14 @@ class SimObjects:
             request=0,
         )
 
-    def _state(self) -> dict[str, Any]:
+    def _switches(self) -> dict[str, Any]:
         return {
-            "faults": self._faults.state(),
-            "hanging": self._faults.hanging,
             "uploads": self._contents.uploads(),
-            "clock_offset_s": self._clock_offset_s,
             "ignores_conditions": self._writing.ignores_conditions,
             "strict_parts": self._writing.strict_parts,
             "lists_late": self._reading.lists_late,
             "caches": self._reading.caches,
-            "received_bytes": self._received_bytes,
-            **self._api.state(),
         }
-
-
-def _json(status: int, body: Any) -> web.Response:
-    text = msgspec.json.encode(body)
-    return web.Response(body=text, status=status, content_type="application/json", charset="utf-8")
 
 
 async def serve(options: ObjectsOptions, *, now: Callable[[], float] = time.time) -> SimObjects:

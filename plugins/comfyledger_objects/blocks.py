@@ -22,6 +22,8 @@ from yarl import URL
 from comfyledger_objects.options import Options
 
 PARTS_AT_ONCE: Final = 3
+LEAST_BYTES_S: Final = 81_920
+"""The rate, in bytes a second, that an upload has at least. The daemon gives a call a little more time than that."""
 SLICE_BYTES: Final = 262_144
 """What is given to the connection at once, so that it need not copy what it cannot send."""
 ANSWER_BYTES_MAX: Final = 65_536
@@ -95,7 +97,7 @@ class Blocks:
     async def _asked(self, url: URL, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         """Status and text of an answer. Raises Broken without one."""
         sized = {**headers, "Content-Length": str(len(body))}
-        limit_s = self._options.request_timeout_s
+        limit_s = self._options.request_timeout_s + PARTS_AT_ONCE * len(body) / LEAST_BYTES_S
         try:
             async with asyncio.timeout(limit_s), self._ready().put(url, data=_slices(body), headers=sized) as answer:
                 return answer.status, (await answer.content.read(ANSWER_BYTES_MAX)).decode(errors="replace")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from comfyledger_objects.blocks import PARTS_AT_ONCE, Blocks, Taken
+from comfyledger_objects.blocks import LEAST_BYTES_S, PARTS_AT_ONCE, Blocks, Taken
 from comfyledger_objects.faults import is_clear_refusal
 from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found, found_from
@@ -25,8 +25,12 @@ PIECE_BYTES: Final = 8_388_608
 PART_BYTES: Final[Mapping[Kind, int]] = {"s3": 6_291_456, "gcs": 6_291_456, "azure": 4_194_304}
 """Small parts take little memory and little time each. S3 and Google take 5 MiB at least."""
 PARTS_MAX: Final[Mapping[Kind, int]] = {"s3": 10_000, "gcs": 10_000, "azure": 50_000}
-LARGE_S: Final = 600.0
-"""Seconds more for a request with a large file, which is sent in one only where nothing else is possible."""
+QUICK_BYTES: Final = 4_194_304
+"""What the time limit of any request is enough for."""
+WHOLE_BYTES_MAX: Final = 16_777_216
+"""What is sent in one request if nothing else speaks for it."""
+SLOW_S: Final = max(WHOLE_BYTES_MAX, PARTS_AT_ONCE * max(PART_BYTES.values())) / LEAST_BYTES_S
+"""Seconds more for a request with so many bytes, or with one of the parts that share the line."""
 SUMMED: Final = {"unsigned_payload": True, "checksum_algorithm": "crc64nvme"}
 """Settings of obstore for S3: a checksum in place of a signature over all bytes, which takes as long as our SHA-256."""
 SUM_HEADER: Final = "x-amz-checksum-crc64nvme"
@@ -83,13 +87,13 @@ class Bucket:
         self._options = options
         self._lending = Lending()
         self._store = opened(options)
-        self._patient = opened(options, seconds_more=LARGE_S)
-        self._small = self._store
+        self._small, self._slow = self._store, opened(options, seconds_more=SLOW_S)
         self.copies = options.kind == "gcs"
         """Whether obstore makes conditional copies here, and the server has them when it answers."""
         self.may_send_sums = options.kind == "s3" and not options.is_plain
         self._blocks = Blocks(options, self._signed_to_write)
-        self._conditional = self._store if options.asks_first else opened(options, CONDITION[options.kind])
+        condition = {} if options.asks_first else CONDITION[options.kind]
+        self._conditional = opened(options, condition, SLOW_S) if condition else self._slow
 
     async def create(self, key: str, content: bytes, attributes: Mapping[str, str]) -> None:
         """Store bytes under a key that nothing has. Raises AlreadyExistsError and others of obstore.
@@ -98,11 +102,19 @@ class Bucket:
         """
         from obstore import put_async
 
-        store = self._small if len(content) <= 2 * PIECE_BYTES else self._patient
+        store = await self._fit(len(content))
         mode: Any = "overwrite" if self._options.asks_first else "create"
         said: Any = dict(attributes)
         lend = self._lending.lend
         await lend(put_async(store, key, lend(memoryview(content)), mode=mode, attributes=said, use_multipart=False))
+
+    async def _fit(self, size_bytes: int) -> Any:
+        """What gives a request the time that so many bytes need."""
+        if size_bytes <= QUICK_BYTES:
+            return self._small
+        if size_bytes <= WHOLE_BYTES_MAX:
+            return self._slow
+        return await asyncio.to_thread(opened, self._options, seconds_more=size_bytes / LEAST_BYTES_S)
 
     def send_sums(self) -> None:
         """Send files of one request with a checksum from now on, and sign their headers alone.
@@ -111,6 +123,7 @@ class Bucket:
         within this machine. The checksum is made of the very bytes in memory that were compared with what was recorded.
         """
         self._small = opened(self._options, more=SUMMED)
+        self._slow = opened(self._options, seconds_more=SLOW_S, more=SUMMED)
 
     async def try_sums(self, right: str, wrong: str) -> bool:
         """Whether the server stores a byte with a checksum, and does not store one with a wrong checksum."""
@@ -149,7 +162,7 @@ class Bucket:
         AlreadyExistsError, also if another process has just deleted what was aside, because it has used it.
         """
         if not await self._is_whole(aside, source.size_bytes, attributes):
-            await self._send_parts(self._store, aside, source, attributes)
+            await self._send_parts(self._slow, aside, source, attributes)
         try:
             await self.copy(aside, key)
         except FileNotFoundError as error:
@@ -165,7 +178,7 @@ class Bucket:
         from obstore.exceptions import AlreadyExistsError
 
         try:
-            await self._lending.lend(copy_async(self._patient, key, target, overwrite=False))
+            await self._lending.lend(copy_async(self._slow, key, target, overwrite=False))
         except AlreadyExistsError as error:
             raise Taken from error
 
@@ -255,7 +268,7 @@ class Bucket:
         from obstore import delete_async
 
         condition = _unchanged(self._options.kind, seen) if seen is not None else {}
-        store = opened(self._options, condition) if condition else self._store
+        store = await asyncio.to_thread(opened, self._options, condition) if condition else self._store
         await self._lending.lend(delete_async(store, key))
 
     async def signed_url(self, key: str, lifetime_s: int) -> str:

@@ -46,7 +46,7 @@ from comfyledger.plugin_api import (
 )
 from comfyledger_objects import probe
 from comfyledger_objects.addresses import key_of_url, recorded_url
-from comfyledger_objects.bucket import Bucket
+from comfyledger_objects.bucket import SLOW_S, Bucket
 from comfyledger_objects.calls import Calls, Closed
 from comfyledger_objects.faults import is_not_supported, lane_fault_of
 from comfyledger_objects.keys import KEY_BYTES_MAX, is_fit, is_place, joined, key_of, name_of, number_in, unfit
@@ -105,7 +105,7 @@ class ObjectStore:
 
     @property
     def patience_s(self) -> float:
-        return CALLS * (self._options.connect_timeout_s + self._options.request_timeout_s)
+        return CALLS * (self._options.connect_timeout_s + self._options.request_timeout_s) + SLOW_S
 
     async def prepare(self) -> None:
         """Look whether the bucket can be listed, and try whether the server refuses to overwrite if that is not known.

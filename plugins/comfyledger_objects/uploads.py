@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
-from comfyledger_objects.bucket import Bucket, Source
+from comfyledger_objects.bucket import WHOLE_BYTES_MAX, Bucket, Source
 from comfyledger_objects.calls import Calls, Closed
 from comfyledger_objects.keys import aside_key
 from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, md5_by_etag, replayed
 from comfyledger_objects.options import Options
 
-WHOLE_BYTES_MAX: Final = 16_777_216
 ONE_REQUEST_BYTES_MAX: Final = 536_870_912
 CONFLICT_TRIES: Final = 3
 CONFLICT_DELAY_S: Final = 0.5
@@ -55,7 +55,7 @@ class Uploads:
         return self._turns.setdefault(key, asyncio.Lock())
 
     async def put(self, deposit: Deposit, key: str, url: str) -> Outcome:
-        async with self.turn(key), self._places:
+        async with self.turn(key), self._alone(deposit), self._places:
             try:
                 return await self._put(deposit, key, url)
             except Altered as error:
@@ -64,6 +64,11 @@ class Uploads:
                 return LaneFault("unknown", f"The file in the spool cannot be read: {error}")
             except StoreTrouble as trouble:
                 return trouble.fault
+
+    def _alone(self, deposit: Deposit) -> AbstractAsyncContextManager[None]:
+        """What a file waits for that is in memory whole. It takes no place from small files meanwhile."""
+        is_alone = deposit.size_bytes > WHOLE_BYTES_MAX and self.way == "whole"
+        return self._large if is_alone else nullcontext()
 
     async def _put(self, deposit: Deposit, key: str, url: str) -> Outcome:
         attributes = attributes_of(deposit, self._options)
@@ -82,9 +87,8 @@ class Uploads:
             )
         if deposit.size_bytes > ONE_REQUEST_BYTES_MAX:
             return ImageFault("refused", _too_large(deposit))
-        async with self._large:
-            content = await asyncio.to_thread(whole, deposit)
-            return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
+        content = await asyncio.to_thread(whole, deposit)
+        return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
 
     async def _sent(self, deposit: Deposit, key: str, url: str, send: Callable[[], Awaitable[None]]) -> Outcome:
         """Send until the key has an object: ours, or another one."""

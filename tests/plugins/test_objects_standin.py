@@ -16,7 +16,7 @@ import pytest
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger.sim.objects.server import KEY_ID, SECRET, ObjectsOptions, SimObjects, serve
 from comfyledger.testing.place import NAME, SERIES, deposit, picture
-from comfyledger_objects import uploads
+from comfyledger_objects import bucket, uploads
 from comfyledger_objects.store import ObjectStore
 
 pytest.importorskip("obstore", reason="obstore is not installed")
@@ -262,3 +262,14 @@ async def test_where_parts_know_no_condition_a_large_file_goes_in_one_request(ho
     (only,) = await house.versions()
     assert only["etag"] == f'"{given.md5}"'
     await house.check_exactly_one(given)
+
+
+async def test_a_request_has_the_time_that_its_bytes_need(house: House) -> None:
+    await house.opened()
+    store = await house.opened(request_timeout_s=0.5)
+    await house.fault("latency", seconds=1.0)
+    large = await store.put(deposit(house.folder, bytes(bucket.QUICK_BYTES + 1)))
+    assert isinstance(large, Stored), large
+    assert not large.replayed
+    await house.control(faults=[{"fault": "hang", "match": {"method": "PUT"}}])
+    assert code(await store.put(deposit(house.folder, picture(2), f"{NAME}2"))) == "unknown"

@@ -5,6 +5,7 @@ On plain values and on files alone, without a server.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -13,12 +14,14 @@ from typing import Any, cast
 
 import pytest
 
-from comfyledger.plugin_api import Deposit, Series
-from comfyledger_objects import bucket
+from comfyledger.plugin_api import Deposit, Series, Stored
+from comfyledger.testing.place import deposit
+from comfyledger_objects import bucket, uploads
 from comfyledger_objects.keys import key_of, name_of, number_in
 from comfyledger_objects.metadata import Found
 from comfyledger_objects.options import Kind, options_from
 from comfyledger_objects.uploads import Uploads, whole
+from support.waiting import until
 
 OURS, OTHERS = b"ours!", b"their"
 
@@ -58,6 +61,37 @@ def test_a_file_that_is_sent_in_one_request_is_in_memory_once(tmp_path: Path) ->
     finally:
         tracemalloc.stop()
     assert peak_bytes < 1.25 * len(content)
+
+
+class Held:
+    """A bucket in which files of more than a byte arrive only when they are let go. `begun`: how many are sent."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = 0, asyncio.Event()
+
+    async def create(self, key: str, content: bytes, attributes: Any) -> None:
+        if len(content) > 1:
+            self.begun += 1
+            await self.go.wait()
+
+
+async def test_large_files_that_wait_for_each_other_take_no_place_from_small_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "WHOLE_BYTES_MAX", 1)
+    held = Held()
+    made = Uploads(
+        options_from("x", "s3", {"bucket": "images", "uploads_concurrent_max": 2}, {}), cast(Any, held), cast(Any, None)
+    )
+    made.way = "whole"
+    large = [deposit(tmp_path, b"large", f"a/b_{number}") for number in range(3)]
+    waiting = [asyncio.create_task(made.put(one, one.public_id, "")) for one in large]
+    await until(lambda: held.begun == 1)
+    small = deposit(tmp_path, b"s", "a/b_9")
+    assert isinstance(await made.put(small, small.public_id, ""), Stored)
+    assert held.begun == 1
+    held.go.set()
+    assert [type(one) for one in await asyncio.gather(*waiting)] == [Stored] * 3
 
 
 class Content:

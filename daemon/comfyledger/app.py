@@ -84,6 +84,7 @@ from comfyledger.workers.stores.prepare import StorePreparer
 from comfyledger.workers.thumbnails.cache import Cache
 from comfyledger.workers.thumbnails.thumbnails import Thumbnails
 from comfyledger.workers.webhooks.target import configured as configured_webhooks
+from comfyledger.workers.webhooks.turn import Turn
 from comfyledger.workers.webhooks.webhooks import Webhooks
 
 EXIT_UNUSABLE: Final = 5
@@ -222,6 +223,7 @@ class Daemon(msgspec.Struct, frozen=True):
     background: Background
     preparer: StorePreparer
     membership: Membership | None = None
+    turn: Turn | None = None
     key_rotation: KeyRotation | None = None
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
@@ -239,6 +241,7 @@ class Daemon(msgspec.Struct, frozen=True):
             self.backends.run(),
             self.added.run(),
             *([self.membership.run()] if self.membership is not None else []),
+            *([self.turn.run()] if self.turn is not None else []),
             *([self.key_rotation.run()] if self.key_rotation is not None else []),
         ]
 
@@ -307,15 +310,20 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
     about = partial(_about, context)
-    member = membership(settings, os.environ, engine, fleet, about) if settings.box_name else None
+    turn = Turn(webhooks, settings.box_name) if settings.box_name else None
+    member = membership(settings, os.environ, engine, fleet, about, turn) if turn is not None else None
     rotation = key_rotation(state.ledger, settings, os.environ) if settings.box_name else None
-    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, member, rotation)
+    return Daemon(
+        context, backends, added, Reload(context, running, secrets), background, preparer, member, turn, rotation
+    )
 
 
 def _about(context: Context) -> str:
     """What the other boxes of the fleet are told."""
     no_secrets = [name for name, gets in context.policy.gets_secrets.items() if not gets and name in context.comfyui]
-    return About(context.version, context.backends(context.view.open_work()), no_secrets).encoded()
+    return About(
+        context.version, context.backends(context.view.open_work()), no_secrets, context.webhooks.delivers
+    ).encoded()
 
 
 async def _webhooks(

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 09699ff885a16d7815abe17e7ab6d888fb413084085a180a8d750d16d1ca9cd4
+// Made by generate.py from the JSON Schema of the wire, sha256 4f840042f65ebde541ed2f37cdf794b0b0e70a33b8a842f258436dc1dab8db74
 
 /**
  * What a client sends.
@@ -237,6 +237,7 @@ export type ServerFrame =
  * - `subscriptions_limit`: The connection has too many subscriptions.
  * - `unknown_box`: No box of this name has joined the fleet.
  * - `box_away`: The box of the fleet that has the file cannot be reached now.
+ * - `other_box`: Another box of the fleet has to be asked.
  * - `box_present`: The box takes part in the fleet, so it cannot be given up.
  * - `boxes_limit`: Too many boxes take part in the fleet.
  * - `not_running`: No daemon answers, or it is stopping.
@@ -336,6 +337,7 @@ export type ErrorCode =
   | "subscriptions_limit"
   | "unknown_box"
   | "box_away"
+  | "other_box"
   | "box_present"
   | "boxes_limit"
   | "not_running"
@@ -5978,6 +5980,10 @@ export interface BoxInfo {
    * The address of its daemon; empty if it names none.
    */
   url?: string;
+  /**
+   * Whether it is the one that delivers the webhooks.
+   */
+  delivers?: boolean;
 }
 /**
  * The disk of one folder that the daemon or a store writes to.

@@ -92,8 +92,20 @@ async def _replay(context: Dependencies, message: wire.ReplayWebhook) -> wire.We
         raise Refused("nothing_to_do", text, hint="Give an earlier position or time.")
     events, more = await _count(context, deliverer, before, upto)
     if not message.dry_run:
+        _check_delivers(context)
         await deliverer.replay(before)
     return wire.WebhookReplayed(before, events, more, message.dry_run)
+
+
+def _check_delivers(context: Dependencies) -> None:
+    """Raises Refused(other_box)."""
+    if context.webhooks.delivers:
+        return
+    there = next((box for box in context.fleet.boxes() if box.about.delivers and box.name != context.fleet.own), None)
+    hint = "`comfyledger status` says which box it is; repeat the request in a moment if there is none."
+    if there is not None:
+        hint = f"Ask the box {there.name}" + (f", at {there.url}." if there.url else ".")
+    raise Refused("other_box", "Another box of the fleet delivers the webhooks.", hint=hint)
 
 
 async def _before(context: Dependencies, message: wire.ReplayWebhook) -> int:

@@ -81,6 +81,14 @@ class Boxes(Protocol):
         """All boxes that ever said something, by name."""
         ...
 
+    async def hold_deliveries(self, box: str, lasts_s: float) -> bool:
+        """Whether a box is the one that delivers the webhooks, for so many seconds from now by the database's clock."""
+        ...
+
+    async def webhook_progress(self) -> list[WebhookProgress]:
+        """How far each webhook has come, as whoever delivers has saved it last."""
+        ...
+
     async def door_files(self) -> dict[str, str]:
         """The small files that all doors have in common, by name."""
         ...

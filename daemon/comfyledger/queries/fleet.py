@@ -25,7 +25,9 @@ def _box(row: BoxRow, heard: HeardBox | None, *, is_own: bool) -> wire.BoxInfo:
         return wire.BoxInfo(row.name, _state(row, None, is_own=is_own), row.term, row.since_ms, is_own)
     heard_s = 0.0 if is_own else round(heard.age_s, 1)
     state = _state(row, heard, is_own=is_own)
-    return wire.BoxInfo(row.name, state, row.term, row.since_ms, is_own, heard_s, heard.behind, heard.url)
+    return wire.BoxInfo(
+        row.name, state, row.term, row.since_ms, is_own, heard_s, heard.behind, heard.url, heard.about.delivers
+    )
 
 
 def _state(row: BoxRow, heard: HeardBox | None, *, is_own: bool) -> wire.BoxState:

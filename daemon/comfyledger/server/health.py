@@ -40,8 +40,8 @@ def now_of(context: Context, connections: int) -> Now:
         input_uploads={name: (one.files_uploaded, one.bytes_uploaded) for name, one in context.comfyui.items()},
         thumbnails=context.thumbnails.counts,
         thumbnails_bytes=context.thumbnails.cached_bytes,
-        webhooks=tuple(webhook_lists.infos(context.webhooks, view)),
-        deliveries=context.webhooks.counts(),
+        webhooks=tuple(webhook_lists.infos(context.webhooks, view)) if context.webhooks.delivers else (),
+        deliveries=context.webhooks.counts() if context.webhooks.delivers else {},
     )
 
 

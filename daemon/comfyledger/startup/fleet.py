@@ -18,6 +18,7 @@ from comfyledger.settings import Settings, is_source, read_secret
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
+from comfyledger.workers.webhooks.turn import Turn
 
 _NEEDED: Final = ("psycopg", "cryptography")
 
@@ -75,11 +76,16 @@ def key_rotation(ledger: ports.Ledger, settings: Settings, environ: Mapping[str,
 
 
 def membership(
-    settings: Settings, environ: Mapping[str, str], engine: Engine, heard: Heard, about: Callable[[], str]
+    settings: Settings,
+    environ: Mapping[str, str],
+    engine: Engine,
+    heard: Heard,
+    about: Callable[[], str],
+    turn: Turn,
 ) -> Membership:
     """What keeps this box in its fleet. Raises Refused(config_invalid)."""
     address = address_of(settings, environ)
     from comfyledger.ledger.shared.boxes import box_table
 
     keep = partial(keep_door_files, settings)
-    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep)
+    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep, turn)

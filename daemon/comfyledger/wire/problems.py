@@ -35,6 +35,7 @@ STATUSES: Final[dict[str, int]] = {
     "webhooks_limit": 409,
     "unknown_box": 404,
     "box_present": 409,
+    "other_box": 409,
     "boxes_limit": 409,
     "epoch_changed": 410,
     "frame_too_large": 413,

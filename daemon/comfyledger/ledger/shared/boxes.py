@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from comfyledger.core.webhooks import WebhookProgress
 from comfyledger.ledger.ports import BoxSeen, LogUnreachable
-from comfyledger.ledger.shared import door_files
+from comfyledger.ledger.shared import deliverer, door_files
 from comfyledger.ledger.shared.connection import SESSION, meaning
 from comfyledger.ledger.shared.log import CHANNEL
 
@@ -26,6 +28,9 @@ INSERT INTO boxes (name, url, about, position, beat, seen) VALUES (%s, %s, %s, %
 ON CONFLICT (name) DO UPDATE SET url = excluded.url, about = excluded.about, position = excluded.position,
     beat = boxes.beat + 1, seen = now()"""
 _SEEN: Final = "SELECT name, url, about, position, beat, extract(epoch FROM now() - seen) FROM boxes ORDER BY name"
+
+
+_progress = msgspec.json.Decoder(WebhookProgress)
 
 
 class BoxTable:
@@ -47,6 +52,16 @@ class BoxTable:
         async with _bounded():
             rows = await (await self._connection.execute(door_files.READ)).fetchall()
         return {str(name): str(content) for name, content in rows}
+
+    async def hold_deliveries(self, box: str, lasts_s: float) -> bool:
+        async with _bounded():
+            asked = {"box": box, "lasts_s": lasts_s}
+            return await (await self._connection.execute(deliverer.HOLD, asked)).fetchone() is not None
+
+    async def webhook_progress(self) -> list[WebhookProgress]:
+        async with _bounded():
+            rows = await (await self._connection.execute(deliverer.PROGRESS)).fetchall()
+        return [_progress.decode(row) for (row,) in rows]
 
     async def news(self, within_s: float) -> bool:
         with meaning():

@@ -13,7 +13,7 @@ import msgspec
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import GENESIS
-from comfyledger.ledger.shared import door_files, keys, texts
+from comfyledger.ledger.shared import deliverer, door_files, keys, texts
 from comfyledger.ledger.shared.connection import Connection
 
 VERSION: Final = 1
@@ -82,7 +82,7 @@ def has_fleet(connection: Connection) -> bool:
 def create(connection: Connection, identity: Identity) -> None:
     """Make the tables, for an empty log. To be called in a transaction. Raises psycopg.Error, LedgerUnusable."""
     check_server(connection)
-    for tables in (_TABLES, texts.TABLES, keys.TABLES, door_files.TABLES):
+    for tables in (_TABLES, texts.TABLES, keys.TABLES, door_files.TABLES, deliverer.TABLES):
         connection.execute(tables)
     door_files.fill(connection)
     connection.execute(

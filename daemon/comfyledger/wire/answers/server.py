@@ -237,6 +237,7 @@ class BoxInfo(Answer, frozen=True):
         str,
         Meta(description="The address of its daemon; empty if it names none.", examples=["http://north.example:8642"]),
     ] = ""
+    delivers: Annotated[bool, Meta(description="Whether it is the one that delivers the webhooks.")] = False
 
 
 class DemandInfo(Answer, frozen=True):

@@ -8,11 +8,13 @@ from comfyledger import wire
 
 
 class About(msgspec.Struct, frozen=True):
-    """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets."""
+    """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets.
+    `delivers`: whether it delivers the webhooks."""
 
     version: str = ""
     backends: list[wire.BackendInfo] = []
     no_secrets: list[str] = []
+    delivers: bool = False
 
     def encoded(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -21,6 +21,7 @@ from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import Boxes, BoxSeen, LogUnreachable
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.leases import LEASE_S, Leases
+from comfyledger.workers.webhooks.turn import Turn
 
 BEAT_S: Final = 5.0
 """Between two signs of life."""
@@ -38,7 +39,8 @@ Connect = Callable[[], AbstractAsyncContextManager[Boxes]]
 
 class Membership:
     """`about`: what the other boxes are told, as JSON. `url`: where they reach this daemon. `heard`: takes what all
-    boxes said last. `keep`: takes the small files that all doors have in common, by name."""
+    boxes said last. `keep`: takes the small files that all doors have in common, by name.
+    `turn`: which box delivers the webhooks."""
 
     def __init__(
         self,
@@ -48,11 +50,12 @@ class Membership:
         url: str,
         about: Callable[[], str],
         keep: Callable[[dict[str, str]], None],
+        turn: Turn,
         lease_s: float = LEASE_S,
     ) -> None:
         self._engine, self._connect = engine, connect
         self._heard, self._name = heard, heard.own
-        self._url, self._about, self._keep = url, about, keep
+        self._url, self._about, self._keep, self._turn = url, about, keep, turn
         self._leases = Leases(self._name, lease_s)
 
     async def run(self) -> None:
@@ -79,6 +82,8 @@ class Membership:
                 await boxes.beat(self._name, self._url, self._about(), self._engine.view.position)
                 known = await self._look(boxes, now)
                 self._keep(await boxes.door_files())
+                if self._engine.view.is_member:
+                    await self._turn.ask(boxes)
             elif known != self._engine.view.boxes():
                 known = await self._look(boxes, now)
             await boxes.news(LOOK_S)

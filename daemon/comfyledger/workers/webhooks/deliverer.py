@@ -75,6 +75,8 @@ class Deliverer:
         self._view, self._reader, self._reporter = view, reader, reporter
         self._compose, self._sends = compose, sends
         self._wall_ms = wall_ms
+        self.may_deliver: Callable[[], bool] = lambda: True
+        """Asked before each delivery."""
         self._poster = Poster(trusts_names=target.is_configured, wall_ms=wall_ms)
         self._lines: dict[int, Line] = {}
         self._wake = asyncio.Event()
@@ -155,7 +157,7 @@ class Deliverer:
             await self._read()
             asked_ms = self._wall_ms()
             if not self._paused:
-                while (position := self._deliveries.take(asked_ms)) is not None:
+                while self.may_deliver() and (position := self._deliveries.take(asked_ms)) is not None:
                     task = group.create_task(self._deliver(self._deliveries, position))
                     self._under_way.add(task)
                     task.add_done_callback(self._under_way.discard)

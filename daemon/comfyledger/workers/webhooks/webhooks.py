@@ -6,7 +6,7 @@ commit ──rows──▶ Webhooks ──begin, pause, end──▶ Deliverer, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -54,15 +54,27 @@ class Webhooks:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._said: dict[str, bool] = {}
         """Whether it is paused, as the one that runs was told."""
+        self._unsaved: set[str] = set()
+        """Those whose beginning is not saved yet."""
         self._news = asyncio.Event()
+        self.delivers = True
+        """Whether this daemon delivers; in a fleet one box does."""
+        self.may_deliver: Callable[[], bool] = lambda: True
+        """Asked before each delivery; what is made later asks it."""
 
     # ---- in
 
     async def start(self) -> None:
         """Know all that there are. To be called once, before the engine decides anything. Raises Refused(busy)."""
         self._rows = {row.name: row for row in await self._reader.webhooks()}
-        self._progress = {one.name: one for one in await self._reader.webhook_progress()}
+        self._know(await self._reader.webhook_progress())
         self._match()
+
+    def _know(self, progress: Iterable[WebhookProgress]) -> None:
+        """What was saved. One that was not begins where it stands now."""
+        saved = {one.name: one for one in progress}
+        self._progress |= saved
+        self._unsaved = self._targets().keys() - saved.keys()
 
     def committed(self, committed: Committed) -> None:
         """An observer of commits."""
@@ -110,18 +122,53 @@ class Webhooks:
     async def run(self) -> None:
         """Runs until it is cancelled."""
         try:
-            for name in list(self._running):
-                if name not in self._progress:
-                    with suppress(Refused):  # then it saves that later, by itself
-                        await self._running[name].begin()
             while True:
                 self._news.clear()
                 self._match()
-                for name in self._running.keys() - self._tasks.keys():
+                await self._begin()
+                for name in self._running.keys() - self._tasks.keys() if self.delivers else ():
                     self._tasks[name] = asyncio.create_task(self._running[name].run())
                 await self._news.wait()
         finally:
             await _ended(self._tasks.values())
+
+    async def _begin(self) -> None:
+        """Save where those begin that have delivered nothing yet."""
+        for name in list(self._unsaved) if self.delivers else ():
+            self._unsaved.discard(name)
+            if name in self._running:
+                with suppress(Refused):  # then it saves that later, by itself
+                    await self._running[name].begin()
+
+    # ---- in a fleet
+
+    def begin_turn(self, progress: Iterable[WebhookProgress]) -> bool:
+        """This box delivers from now on, from where another one has saved that it had come. Whether that is new."""
+        if self.delivers:
+            return False
+        self._start_from(progress)
+        self.delivers = True
+        self._news.set()
+        return True
+
+    def end_turn(self, progress: Iterable[WebhookProgress]) -> bool:
+        """Another box delivers, and has come so far. Whether this one did until now. What is under way is given up."""
+        has_ended = self.stop_turn()
+        self._start_from(progress)
+        return has_ended
+
+    def stop_turn(self) -> bool:
+        """Nobody is known to deliver. Whether this box did until now. What is under way is given up."""
+        has_ended, self.delivers = self.delivers, False
+        if has_ended:
+            self._start_from(list(self._progress.values()))
+        return has_ended
+
+    def _start_from(self, progress: Iterable[WebhookProgress]) -> None:
+        for name in list(self._running):
+            self._end(name)
+        self._know(progress)
+        self._match()
 
     def _match(self) -> None:
         """Have run what the log and the configuration say."""
@@ -148,7 +195,9 @@ class Webhooks:
     def _made(self, target: Target) -> Deliverer:
         sends = Addressed(target, self._reader).url_for
         begins = self._begins(target)
-        return Deliverer(target, begins, self._view, self._reader, self._reporter, self._compose, sends, self.wall_ms)
+        made = Deliverer(target, begins, self._view, self._reader, self._reporter, self._compose, sends, self.wall_ms)
+        made.may_deliver = self.may_deliver
+        return made
 
     def _begins(self, target: Target) -> WebhookProgress:
         """Where it had come; else after the event that added it, or at the end of the log.

@@ -143,6 +143,9 @@ async def test_a_store_says_which_promise_it_breaks(house: House, page: Page) ->
     await shown(page, house)
     await expect(card(page, "bucket")).to_contain_text("Promise 8 does not hold for this store: ")
     await expect(card(page, "folder")).not_to_contain_text("Promise")
+    assert await pages.violations(page) == []
+    await page.set_viewport_size({"width": pages.NARROW, "height": 900})
+    assert await pages.overflow_px(page) == 0
 
 
 async def test_a_store_in_trouble_that_somebody_paused_offers_to_resume_it(house: House, page: Page) -> None:

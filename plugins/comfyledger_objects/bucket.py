@@ -44,11 +44,11 @@ IDLE_CONNECTION_S: Final = 15.0
 """Servers close connections that are not used for longer."""
 SIGNED_ALREADY: Final = "SAS tokens auth is not supported"
 """What obstore says if it is to sign an address, and has a token in place of a key."""
-GIVE_UP_S: Final = 10.0
-"""How long a cancelled upload in parts has to tell the server that it is given up."""
-CLOSE_S: Final = 10.0
+GIVE_UP_S: Final = 4.0
+"""How long a cancelled upload in parts has to tell the server that it is given up. The daemon waits for 5 s."""
+CLOSE_S: Final = 2.0
 """How long calls that are under way at the end have to end by themselves."""
-LET_GO_S: Final = 10.0
+LET_GO_S: Final = 2.0
 """How long obstore's threads have to give back what they have of calls that were cancelled. Mostly milliseconds."""
 
 
@@ -294,9 +294,12 @@ class Bucket:
 
     async def close(self) -> None:
         """Wait for what is under way, and then until obstore's threads have nothing of ours. See `lending`."""
-        await self._blocks.close()
-        if not await self._lending.all_back(CLOSE_S):
+        try:
+            is_idle = await self._lending.all_back(CLOSE_S)
+        finally:
             self._lending.recall()
+            await self._blocks.close()
+        if not is_idle:
             await self._lending.all_back(LET_GO_S)
 
 

@@ -51,6 +51,9 @@ async def main(options, given, does):
         await begun(8)
         for task in tasks:
             task.cancel()
+    if does == "closes":
+        await begun(8)
+        await store.close()
     await asyncio.gather(*tasks, return_exceptions=True)
     if does == "asks":
         asking = [asyncio.create_task(store.check("a/b", "png")) for _ in range(32)]
@@ -91,10 +94,10 @@ def parts(place: S3Place) -> int:
     return sum("partNumber" in path for _, path in place.proxy.requests)
 
 
-@pytest.mark.parametrize("does", ["stores", "cancels", "asks"])
+@pytest.mark.parametrize("does", ["stores", "cancels", "asks", "closes"])
 def test_a_process_that_closes_its_store_ends_well(server: str, tmp_path: Path, does: str) -> None:
     """Each time: an abort would be a matter of milliseconds."""
-    given = structs.asdict(deposit(tmp_path, LARGE if does == "cancels" else picture(1)))
+    given = structs.asdict(deposit(tmp_path, LARGE if does in {"cancels", "closes"} else picture(1)))
     who = {"access_key_id": "anna", "secret_access_key": "hidden-secret"}
     made = S3Place(server, None, tmp_path)  # type: ignore[arg-type]
     options = {"bucket": made.bucket, "endpoint": server, "state": str(tmp_path), **who}

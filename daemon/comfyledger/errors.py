@@ -106,6 +106,7 @@ CODES: Final[dict[str, str]] = {
     # the fleet
     "unknown_box": "No box of this name has joined the fleet.",
     "box_away": "The box of the fleet that has the file cannot be reached now.",
+    "behind": "This box does not have a position of the log yet that another box has.",
     "other_box": "Another box of the fleet has to be asked.",
     "box_present": "The box takes part in the fleet, so it cannot be given up.",
     "boxes_limit": "Too many boxes take part in the fleet.",

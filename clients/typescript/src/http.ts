@@ -164,7 +164,7 @@ export class HttpTransport implements Transport {
           trouble = whyNot(address, error);
         }
         if (!isPassing(trouble) || Date.now() >= endsAtMs) throw trouble;
-        const waitMs = trouble.code === "rate_limited" ? trouble.retryAfterS * 1_000 : backoffMs(tries);
+        const waitMs = DELAYED.has(trouble.code) ? trouble.retryAfterS * 1_000 : backoffMs(tries);
         await pause(Math.min(waitMs, endsAtMs - Date.now()), signal);
       }
     } catch (error) {
@@ -176,8 +176,10 @@ export class HttpTransport implements Transport {
   }
 }
 
+const DELAYED: ReadonlySet<string> = new Set(["rate_limited", "behind"]);
+
 function mayPass(refusal: Refused): boolean {
-  return refusal.code === "not_running" || refusal.code === "rate_limited";
+  return refusal.code === "not_running" || DELAYED.has(refusal.code);
 }
 
 /** The daemon's refusal, or that it is away: `fetch` does not say why a connection broke. */

@@ -143,13 +143,14 @@ export class SocketTransport implements Transport {
   }
 
   /**
-   * A rate-limited request is sent again after its delay. If a repeated retry or resume has nothing to do, its first
-   * copy did it. The daemon refuses a frame that is too large without reading it, so it may not name the request.
+   * A rate-limited request, or one to a box that is behind, is sent again after its delay. If a repeated retry or resume
+   * has nothing to do, its first copy did it. The daemon refuses a frame that is too large without reading it, so it
+   * may not name the request.
    */
   #takeError(asked: Pending | undefined, refusal: Refused): void {
     if (asked === undefined) {
       if (refusal.code === "frame_too_large") this.#refuseLargest(refusal);
-    } else if (refusal.code === "rate_limited") {
+    } else if (refusal.code === "rate_limited" || refusal.code === "behind") {
       asked.sent -= 1; // it was not accepted
       asked.isHeldBack = true;
       setTimeout(() => this.#postAgain(asked), refusal.retryAfterS * 1_000);

@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 4f840042f65ebde541ed2f37cdf794b0b0e70a33b8a842f258436dc1dab8db74
+// Made by generate.py from the JSON Schema of the wire, sha256 0bf8db7f75e576553c5b1ffe637a597ea373aea6acfea4c6f6844767b7458bde
 
 /**
  * What a client sends.
@@ -237,6 +237,7 @@ export type ServerFrame =
  * - `subscriptions_limit`: The connection has too many subscriptions.
  * - `unknown_box`: No box of this name has joined the fleet.
  * - `box_away`: The box of the fleet that has the file cannot be reached now.
+ * - `behind`: This box does not have a position of the log yet that another box has.
  * - `other_box`: Another box of the fleet has to be asked.
  * - `box_present`: The box takes part in the fleet, so it cannot be given up.
  * - `boxes_limit`: Too many boxes take part in the fleet.
@@ -337,6 +338,7 @@ export type ErrorCode =
   | "subscriptions_limit"
   | "unknown_box"
   | "box_away"
+  | "behind"
   | "other_box"
   | "box_present"
   | "boxes_limit"

@@ -33,6 +33,8 @@ WAITING_S: Final = 600.0
 HELLO_S: Final = 10.0
 REFUSED_S: Final = 10.0
 """For how long a restarted daemon may refuse a token or name before those who wait are told: it may be another soon."""
+AGAIN: Final = frozenset({"rate_limited", "behind"})
+"""A request that is refused so is sent again after a delay that the daemon names."""
 LASTING: Final = frozenset({"unauthorized", "forbidden_host", "forbidden_origin"})
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
@@ -242,11 +244,11 @@ class Link:
         pending.succeed(answer)
 
     def _take_error(self, pending: Pending | None, refusal: Refused) -> None:
-        """A rate-limited request is sent again after its delay.
+        """A rate-limited request is sent again after its delay; so is one to a box of a fleet that is behind.
 
         The daemon refuses a frame that is too large without reading it, so it cannot name the request.
         """
-        if pending is not None and refusal.code == "rate_limited":
+        if pending is not None and refusal.code in AGAIN:
             pending.sent -= 1  # it was not accepted
             pending.held_back = True
             asyncio.get_running_loop().call_later(refusal.retry_after_s, self._post_again, pending)

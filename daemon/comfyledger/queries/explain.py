@@ -27,7 +27,7 @@ from comfyledger.queries import webhooks as webhook_lists
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.names_asked import numbered, place_named, places_in_series
 from comfyledger.queries.situation import situation_of
-from comfyledger.queries.subscription import checked
+from comfyledger.queries.subscription import checked, reached
 
 PAGE_LINES: Final = 500
 STREAM_LINES_MAX: Final = 50_000
@@ -76,8 +76,9 @@ class _Kept(msgspec.Struct):
 
 
 async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage:
-    """A page of the log. Raises Refused(epoch_changed, unknown_position, invalid_field)."""
+    """A page of the log. Raises Refused(epoch_changed, unknown_position, behind, invalid_field)."""
     asked = wire.Subscribe(message.after, message.epoch, message.batch_id, message.username, message.kinds)
+    await reached(asked, context.view, context.fleet.own)
     after, fits = checked(asked, context.view)
     keys = _series_asked(context, message.username, message.character)
     wanted = LogWanted(

@@ -25,6 +25,8 @@ from comfyledger.queries.serialize import texts_of
 
 PAGE_LINES: Final = 200
 FRAMES_KEPT_MAX: Final = 1_024
+REACHED_S: Final = 5.0
+"""So long a box waits for what another box of its fleet has."""
 _WORDS: Final = re.compile(r'"words":"([0-9a-f]{64})"')
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -63,6 +65,22 @@ class Filter(msgspec.Struct, frozen=True):
             and (self.user_key is None or line.user == self.user_key)
             and (self.kinds is None or line.kind in self.kinds)
         )
+
+
+async def reached(message: wire.Subscribe, view: EngineView, box: str) -> None:
+    """Wait until a box of a fleet has a position that another box has told, at most `REACHED_S`. Raises Refused(behind)
+    if it does not have it by then. `box`: its name; empty without a fleet, where no position is beyond the log.
+    """
+    if not box or message.epoch != view.epoch or message.after <= view.position:
+        return
+    try:
+        async with asyncio.timeout(REACHED_S):
+            while message.after > view.position:
+                await asyncio.shield(view.news())
+    except TimeoutError:
+        text = f"The box {box} has the log up to {view.position}, and does not have {message.after} yet."
+        hint = "Ask again in a moment, or ask another box."
+        raise Refused("behind", text, hint=hint, path="$.data.after", retry_after_s=1.0) from None
 
 
 def checked(message: wire.Subscribe, view: EngineView) -> tuple[int, Filter]:

@@ -17,7 +17,7 @@ from comfyledger import crash_points, wire
 from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import Refused
 from comfyledger.queries.progress import Listener, Pushes
-from comfyledger.queries.subscription import Cursor, checked, frames_for
+from comfyledger.queries.subscription import Cursor, checked, frames_for, reached
 from comfyledger.server import access, answering
 from comfyledger.server.app_keys import Context
 from comfyledger.server.rate_limit import TokenBucket
@@ -153,6 +153,8 @@ class Session:
             case wire.Hello() | wire.Subscribe() | wire.Unsubscribe():
                 self._context.access.check_still(self._caller)
                 await access.check_request(self._caller, message, self._context.reader)
+                if isinstance(message, wire.Subscribe):
+                    await reached(message, self._context.view, self._context.fleet.own)
                 return self._about_connection(message)
             case _:
                 return await answering.answer(self._context, self._caller, self._label, message, raw)

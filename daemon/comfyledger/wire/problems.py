@@ -49,7 +49,7 @@ STATUSES: Final[dict[str, int]] = {
     **dict.fromkeys(("busy", "storage_full", "ledger_locked", "log_unreachable"), 503),
     **dict.fromkeys(("ledger_unusable", "not_running", "fenced"), 503),
     **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable", "backend_unknown"), 503),
-    **dict.fromkeys(("box_away",), 503),
+    **dict.fromkeys(("box_away", "behind"), 503),
     "timeout": 408,
     **dict.fromkeys(("url_failed", "file_broken"), 502),
     "inputs_full": 507,

@@ -21,7 +21,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
 from comfyledger.queries.progress import Listener, Pushes
-from comfyledger.queries.subscription import Cursor, Filter, checked
+from comfyledger.queries.subscription import Cursor, Filter, checked, reached
 from comfyledger.server import access
 from comfyledger.server.app_keys import CONTEXT, Context
 from comfyledger.server.tokens import Caller
@@ -57,6 +57,7 @@ async def stream(request: web.Request, route: Route, caller: Caller) -> web.Stre
     message = _continued(request, read_get(request, route.as_stream))
     context.access.check_still(caller)
     await access.check_request(caller, message, context.reader)
+    await reached(message, context.view, context.fleet.own)
     after, wanted = checked(message, context.view)
     response = web.StreamResponse(headers=HEADERS)
     if request.method == "HEAD":

@@ -9,7 +9,7 @@ import pytest
 from comfyledger.core.events import PromptSubmitting
 from comfyledger.core.scheduling.effects import SubmitPrompt
 from comfyledger.core.scheduling.turns import NEVER, Turns
-from support.core_builders import accepted, failed, intended, submit
+from support.core_builders import accepted, failed, finished, intended, kept, submit, uploaded, uploading
 from support.plain_fleet import PlainBox, PlainFleet
 
 
@@ -100,3 +100,16 @@ def test_a_user_of_few_prompts_waits_for_none_of_a_user_of_many_although_three_b
     assert abs(both.count("many") - both.count("few")) <= 3, Counter(both)
     fleet.work()
     assert fleet.ledger.batch("many").stored == 60
+
+
+def test_a_pick_that_another_box_sent_first_takes_no_place_although_it_was_not_told_so_yet() -> None:
+    fleet = three()
+    fleet["east"].post(submit(quantity=1))
+    (effect,) = picked(fleet["south"])
+    assert fleet["south"].owed.standing(0).busy_ms["south.a"] == 0
+    fleet["north"].given(intended(backend="north.a"), accepted(), finished(), kept(1), uploading(1), uploaded(1))
+    fleet["south"].wait(5_000)
+    assert fleet["south"].owed.standing(fleet["south"].now_ms).busy_ms["south.a"] == 0
+    fleet["south"].perform(effect)
+    fleet["east"].post(submit("b2", 1))
+    assert len(picked(fleet["south"])) == 1

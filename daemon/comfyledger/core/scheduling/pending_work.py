@@ -122,7 +122,8 @@ class PendingWork:
         if not row.is_over:
             self._enqueue(batch, row, now_ms)
         was = before.backend if before is not None else ""
-        for backend in {row.backend, was, self._going_to(row)}:
+        going = {self._going_to(one) for one in (before, row) if one is not None}  # another box may have been first
+        for backend in {row.backend, was, *going}:
             if backend:
                 self._count_place(backend, place, now_ms)
         self._effects.owe(self._owners.of_prompt(before) if before else (), self._owners.of_prompt(row))

@@ -3,10 +3,10 @@ the log's lock only to take in what others have written.
 
     python benchmarks/fleet.py --boxes 8 --rate 15
 
-Each box is a process with an engine, a replica and its membership, and accepts so many batches of one image a second,
-whether the ones before are answered or not. PostgreSQL runs on the same machine, with its files on the same disk. The
-ratio compares with one box alone that accepts batches at the same rate. Eight boxes on a machine of two processors
-share them: on eight machines they take in each other's events side by side.
+Each box is a process with an engine and a replica that follows the log. It accepts so many batches of one image a
+second, whether the ones before are answered or not. PostgreSQL runs on the same machine, with its files on the same
+disk. The ratio compares with one box alone that accepts batches at the same rate. Eight boxes on a machine of two
+processors share them: on eight machines they take in each other's events side by side.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ from comfyledger.ledger.shared.ledger import SharedLedger
 from comfyledger.ledger.shared.log import Page, SharedLog, Turn
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import fleet
-from comfyledger.workers.fleet.heard import Heard
-from comfyledger.workers.fleet.membership import Membership
 from measured import line, say
 from scale_ledger import request
 
@@ -87,10 +85,10 @@ class Timed(SharedLedger):
     _locked_at = 0.0
 
 
-def engine_of(ledger: SharedLedger, name: str) -> Engine:
+def engine_of(ledger: SharedLedger) -> Engine:
     return Engine(
         ledger,
-        policy=Policy(box=name),
+        policy=Policy(),
         limits=Limits(),
         first_use_wait_s=60.0,
         open_images_max=10**9,
@@ -104,12 +102,9 @@ async def _nothing(_: Any) -> None:
 
 
 async def write(ledger: Timed, name: str, address: str, rate: float, seconds: float) -> None:
-    """Join, say so, wait for the word on standard input, and write."""
-    engine = engine_of(ledger, name)
-    staying = Membership(engine, lambda: box_table(address), Heard(name), "", lambda: "{}", lambda _: None)
-    running = [asyncio.create_task(engine.run(_nothing, _nothing)), asyncio.create_task(staying.run())]
-    while not engine.view.is_member:  # noqa: ASYNC110 - nothing tells it
-        await asyncio.sleep(0.01)
+    """Begin, say so, wait for the word on standard input, and write."""
+    engine = engine_of(ledger)
+    running = [asyncio.create_task(engine.run(_nothing, _nothing)), asyncio.create_task(_follow(engine, address))]
     await engine.command(PauseLane("bench", EVERYTHING))
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
@@ -119,6 +114,14 @@ async def write(ledger: Timed, name: str, address: str, rate: float, seconds: fl
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _follow(engine: Engine, address: str) -> None:
+    """As a box does that is told of new events."""
+    async with box_table(address) as table:
+        while True:
+            engine.catch_up()
+            await table.news(1.0)
 
 
 async def _requests(engine: Engine, found: Found, name: str, rate: float, seconds: float) -> None:

@@ -15,6 +15,7 @@ from comfyledger.ledger import ports
 from comfyledger.ledger.ports import LogUnreachable
 from comfyledger.server.tokens import put_file
 from comfyledger.settings import Settings, is_source, read_secret
+from comfyledger.workers.fleet import leases
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
@@ -88,4 +89,5 @@ def membership(
     from comfyledger.ledger.shared.boxes import box_table
 
     keep = partial(keep_door_files, settings)
-    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep, turn)
+    lease_s = leases.LEASE_S
+    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep, turn, lease_s)

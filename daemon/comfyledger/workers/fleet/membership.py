@@ -20,7 +20,7 @@ from comfyledger.engine import Engine
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import Boxes, BoxSeen, LogUnreachable
 from comfyledger.workers.fleet.heard import Heard
-from comfyledger.workers.fleet.leases import LEASE_S, Leases
+from comfyledger.workers.fleet.leases import Leases
 from comfyledger.workers.webhooks.turn import Turn
 
 BEAT_S: Final = 5.0
@@ -51,7 +51,7 @@ class Membership:
         about: Callable[[], str],
         keep: Callable[[dict[str, str]], None],
         turn: Turn,
-        lease_s: float = LEASE_S,
+        lease_s: float,
     ) -> None:
         self._engine, self._connect = engine, connect
         self._heard, self._name = heard, heard.own

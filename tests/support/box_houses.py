@@ -1,42 +1,76 @@
-"""Boxes of a fleet as real processes: each a house with a stand-in, a daemon and a replica; one folder of images."""
+"""Boxes of a fleet as whole processes: each a daemon with its own stand-in, state and spool, and one cluster for all.
+
+All boxes store into one folder. What apps were told is kept, and judged with the log in PostgreSQL and every replica.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from websockets.exceptions import WebSocketException
 
 from comfyledger.ledger.shared.keys import Keys
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance import fleet
-from support.processes import QUICK, SWEEP_S, House
+from fleet.history import End, History, Row, Told
+from support.postgres import Cluster
+from support.processes import PNG_END, QUICK, SWEEP_S, House
+from support.waiting import pause, until
+from support.wire_app import Frame, Refusal
 
-SOON = {
+GONE: Final = (OSError, EOFError, WebSocketException, ConnectionError)
+SOON: Final = {
     "comfyledger.workers.fleet.membership.BEAT_S": 0.2,
     "comfyledger.workers.fleet.membership.LOOK_S": 0.2,
+    "comfyledger.workers.fleet.membership.AGAIN_S": 0.1,
+    "comfyledger.workers.fleet.orphans.LOOK_EVERY_S": 0.2,
     "comfyledger.workers.webhooks.turn.TURN_S": 4.0,
     "comfyledger.workers.webhooks.turn.SAFE_S": 2.0,
-    "comfyledger.ledger.shared.log.TURN_S": 60.0,
 }
-"""How soon a box is missed, and how long it may take on a busy machine."""
+"""How often the boxes of a test look for each other, and how soon one is missed."""
+LEASE: Final = "comfyledger.workers.fleet.leases.LEASE_S"
+LEASE_S: Final = 20.0
+AWAY: Final = {"log_unreachable", "not_running", "busy", "fenced"}
+"""Refusals that an app of a fleet answers with the same request, at the same box or at another."""
 
 
 class BoxHouse(House):
-    """`folder`: of the whole fleet; the box has one of its own below it."""
+    """One box. `folder`: of the whole fleet; the box has one of its own below it. `lease_s`: after so long without a
+    word of another box it says that this one has died.
+    """
 
-    def __init__(self, folder: Path, name: str, address: str) -> None:
+    def __init__(self, folder: Path, name: str, address: str, lease_s: float = LEASE_S) -> None:
         own = folder / name
         own.mkdir()
         super().__init__(own)
         self.name, self.address, self.images = name, address, folder / "images"
-        self.daemon.constants = {**QUICK, **SOON}
+        self.store = f'kind = "folder"\nroot = "{self.images}"\nshared = true'
+        self.box = ""
+        """Further keys of its section."""
+        self.daemon.constants = {**QUICK, **SOON, LEASE: lease_s}
 
     def join(self, first: BoxHouse | None = None) -> None:
         """Make the replica: of a new fleet, or of that of another box."""
-        self.state.mkdir(mode=0o700)
-        ledger = self.state / "ledger.db"
         if first is None:
-            fleet.init(self.address, ledger, lambda *_: None)
-            return
-        carried = Keys.beside(first.state / "ledger.db").oldest_key()
-        fleet.join(self.address, ledger, lambda *_: None, self.name, carried)
+            fleet.init(self.address, self.replica, _nobody)
+        else:
+            carried = Keys.beside(first.replica).oldest_key()
+            fleet.join(self.address, self.replica, _nobody, self.name, carried)
+
+    @property
+    def replica(self) -> Path:
+        return self.state / "ledger.db"
+
+    @property
+    def backend(self) -> str:
+        return f"{self.name}.main"
 
     def configure(self, config: str = "", depth: int = 3, url: str = "", comfyui: str = "") -> None:
         text = f"""
@@ -46,6 +80,7 @@ class BoxHouse(House):
             shared = "{self.address}"
             [box]
             name = "{self.name}"
+            {self.box}
             [door]
             port = 0
             [comfyui.main]
@@ -54,8 +89,129 @@ class BoxHouse(House):
             sweep_interval_s = {SWEEP_S}
             {comfyui}
             [stores.folder]
-            kind = "folder"
-            root = "{self.images}"
-            shared = true
+            {self.store}
         """
         (self.folder / "config.toml").write_text(text)
+
+    def kill(self) -> None:
+        """The daemon alone; its stand-in goes on."""
+        self.daemon.signal(signal.SIGKILL)
+
+    def row(self) -> tuple[bool, int]:
+        """Whether the box takes part, as its own replica has it, and its term."""
+        with closing(sqlite3.connect(f"file:{self.replica}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT present, term FROM boxes WHERE name = ?", (self.name,)).fetchone()
+        return bool(found and found[0]), found[1] if found else 0
+
+    def end_of_log(self) -> End:
+        with closing(sqlite3.connect(f"file:{self.replica}?mode=ro", uri=True)) as connection:
+            head = read_head(connection)
+        return End(head.position, head.hash)
+
+
+class BoxHouses:
+    """The boxes by name. Nothing runs before `begin`, but the cluster."""
+
+    def __init__(
+        self, folder: Path, cluster: Cluster, names: Iterable[str] = ("north", "south", "west"), lease_s: float = 2.0
+    ) -> None:
+        self.folder, self.cluster = folder, cluster
+        self.images = folder / "images"
+        self.address = cluster.database()
+        self.boxes = {name: BoxHouse(folder, name, self.address, lease_s) for name in names}
+        self.told: list[Told] = []
+
+    def __getitem__(self, name: str) -> BoxHouse:
+        return self.boxes[name]
+
+    @property
+    def all(self) -> list[BoxHouse]:
+        return list(self.boxes.values())
+
+    async def begin(self, config: str = "", box: str = "", seconds_per_image: float = 0.0, depth: int = 3) -> None:
+        """Start all boxes. `config`: sections; `box`: further keys of `[box]`."""
+        first, *others = self.all
+        for one in self.all:
+            one.comfyui = type(one.comfyui)(one.folder, seconds_per_image)
+            await one.comfyui.begin()
+            one.box = box
+            one.configure(config, depth)
+        await asyncio.to_thread(first.join)
+        for one in others:
+            await asyncio.to_thread(one.join, first)
+        await asyncio.gather(*(one.daemon.begin() for one in self.all))
+
+    def end(self) -> None:
+        for one in self.all:
+            one.end()
+
+    # ---- apps
+
+    async def submit(self, request_id: str, boxes: Sequence[str], **asked: Any) -> Frame:
+        """Send a request to one box after the other, until one has answered. What is told is kept."""
+        for turn in range(10_000):
+            try:
+                async with self[boxes[turn % len(boxes)]].app("app") as app:
+                    answer = await app.submit(request_id, **asked)
+            except Refusal as refusal:
+                if refusal.code not in AWAY:
+                    raise
+            except GONE:
+                pass
+            else:
+                self.keep(request_id, answer)
+                return answer
+            await pause(0.02)
+        raise AssertionError(f"nobody answered {request_id}")
+
+    def keep(self, request_id: str, answer: Frame) -> None:
+        images = tuple((image["number"], image["public_id"]) for image in answer["images"])
+        self.told.append(Told(request_id, answer["batch_id"], answer["position"], images))
+
+    async def settled(self, box: str, *batch_ids: str) -> list[Frame]:
+        """How these batches ended, as one box has it; it may be cut off from its apps meanwhile."""
+
+        async def all_settled() -> list[Frame] | None:
+            try:
+                async with self[box].app() as app:
+                    found = [await app.batch(batch_id) for batch_id in batch_ids]
+            except (*GONE, Refusal):
+                return None
+            return found if all(one["status"] == "settled" for one in found) else None
+
+        found: list[Frame] = await until(all_settled, "all batches are settled")
+        return found
+
+    # ---- what was seen
+
+    def stored(self) -> dict[str, Path]:
+        return self.all[0].stored()
+
+    def rendered(self, batch_id: str) -> list[bytes]:
+        """The pixels of all whole files that any stand-in has for a batch."""
+        folders = [one.comfyui.output / "comfyledger" / batch_id.lower() for one in self.all]
+        files = [path for folder in folders for path in folder.glob("*.png") if path.read_bytes().endswith(PNG_END)]
+        return [House.drawn(path) for path in files]
+
+    def log(self) -> tuple[list[Row], End]:
+        with psycopg.connect(self.address) as connection:
+            lines = connection.execute(
+                "SELECT position, stream, kind, schema, at, data, hash FROM events ORDER BY position"
+            ).fetchall()
+            (head,) = connection.execute("SELECT position, hash FROM head").fetchall()
+        return [Row(*line) for line in lines], End(*head)
+
+    async def history(self) -> History:
+        """Once every box that runs has taken in the whole log."""
+
+        def all_are_there() -> bool:
+            end = self.log()[1]
+            return all(one.end_of_log() == end for one in self.all) and end == self.log()[1]
+
+        await until(all_are_there, "all replicas have the whole log")
+        log, head = self.log()
+        return History(self.told, log, head, {one.name: one.end_of_log() for one in self.all})
+
+
+def _nobody(*_: object) -> None:
+    return None

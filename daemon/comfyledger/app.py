@@ -13,7 +13,7 @@ import random
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -52,6 +52,7 @@ from comfyledger.server.listen import Entrances, announce, listen, socket_paths,
 from comfyledger.server.salted_key import SaltedKey
 from comfyledger.server.sessions import PURPOSE
 from comfyledger.settings import Invalid, Settings
+from comfyledger.startup import digests
 from comfyledger.startup.all_backends import AllBackends
 from comfyledger.startup.backends import Backends
 from comfyledger.startup.build_comfyui import Builder, first_answers
@@ -309,7 +310,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     )
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
-    about = partial(_about, context)
+    about = partial(_about, context, digests.of_configuration(settings, workflows))
     turn = Turn(webhooks, settings.box_name) if settings.box_name else None
     member = membership(settings, os.environ, engine, fleet, about, turn) if turn is not None else None
     rotation = key_rotation(state.ledger, settings, os.environ) if settings.box_name else None
@@ -318,12 +319,12 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     )
 
 
-def _about(context: Context) -> str:
+def _about(context: Context, configured: Mapping[str, str]) -> str:
     """What the other boxes of the fleet are told."""
     no_secrets = [name for name, gets in context.policy.gets_secrets.items() if not gets and name in context.comfyui]
-    return About(
-        context.version, context.backends(context.view.open_work()), no_secrets, context.webhooks.delivers
-    ).encoded()
+    delivers, same = context.webhooks.delivers, {**configured, **digests.of_stores(context.stores)}
+    standing = context.backends(context.view.open_work())
+    return About(context.version, standing, no_secrets, delivers, same).encoded()
 
 
 async def _webhooks(

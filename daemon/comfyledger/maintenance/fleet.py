@@ -24,7 +24,7 @@ from comfyledger.core.values import Blob
 from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.eventlog import Head
-from comfyledger.ledger.shared import rotation, schema, texts
+from comfyledger.ledger.shared import pooler, roles, rotation, schema, texts
 from comfyledger.ledger.shared.connection import Connection, connected, meaning
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
@@ -47,13 +47,15 @@ _SHARED_ALREADY: Final = "Run `comfyledger fleet join` on this box, with a state
 Progress = Callable[[str, int, int], None]
 
 
-def init(address: str, path: Path, progress: Progress, founder: str = "", now_ms: int = 0) -> Head:
+def init(address: str, path: Path, progress: Progress, founder: str = "", now_ms: int = 0, owner: str = "") -> Head:
     """Share the ledger at `path`; make an empty one first if there is none. Returns where its log ends.
 
     `founder`: the box whose ledger it is. What is under way in it stays with this box, which joins at `now_ms`.
+    `owner`: the address for a role that shall own the tables, if it is another one than that of the boxes.
 
     Raises Refused if the database holds another fleet, LedgerUnusable, LogUnreachable, OSError, sqlite3.Error.
     """
+    pooler.check(address, STANDING_S)
     if not path.exists() or (founder and not _is_replica(path)):
         with closing(Ledger.open(path)) as own_ledger:
             _name_founder(own_ledger, founder, now_ms)
@@ -63,8 +65,10 @@ def init(address: str, path: Path, progress: Progress, founder: str = "", now_ms
             raise Refused("nothing_to_do", f"The ledger {path} is shared already.")
         with closing(connect(held)) as own:
             identity, head = _identity(own), read_head(own)
-            with closing(connected(address, INIT_S)) as there:
+            with closing(connected(owner or address, INIT_S)) as there:
                 _fill(there, own, identity, head, Keys.beside(path), progress)
+                if owner:
+                    roles.grant(there, _role(address))
             own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             replica.become(own)
     return head
@@ -77,6 +81,13 @@ def _name_founder(ledger: Ledger, founder: str, now_ms: int) -> None:
         (outcome,), _ = decide_group(ledger, [JoinBox(LABEL, founder, founder=True)], Terms(now_ms, Policy(), None))
         if outcome.error is not None:
             raise outcome.error
+
+
+def _role(address: str) -> str:
+    """The role of the boxes, which can connect. Raises LogUnreachable, LedgerUnusable."""
+    with closing(connected(address, STANDING_S)) as there, meaning():
+        (name,) = there.execute("SELECT current_user").fetchone() or ("",)
+        return str(name)
 
 
 def _is_replica(path: Path) -> bool:
@@ -148,6 +159,7 @@ def join(address: str, path: Path, progress: Progress, box: str = "", carried: t
     box that has been in this fleet needs none. Raises Refused if there is a ledger of its own, LedgerUnusable,
     LogUnreachable, OSError, sqlite3.Error.
     """
+    pooler.check(address, STANDING_S)
     keys = Keys.beside(path)
     if carried is not None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -31,18 +31,28 @@ def fleet() -> None:
 
 @fleet.command()
 @config_option
+@click.option(
+    "--owner",
+    default="",
+    metavar="ADDRESS",
+    help="The same database for a role that will own the tables: an address, or where it is, as in `[ledger] shared`."
+    " The role of the boxes then can append to the log, and not change it.",
+)
 @json_option
 @click.pass_context
-def init(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
+def init(ctx: click.Context, config_path: Path | None, owner: str, as_json: bool) -> None:
     """Share this ledger: copy its log and texts into the database of `[ledger] shared`. No daemon may run.
 
     Run it once, on one box; without a ledger an empty one is made. The other boxes join. The ledger becomes a replica.
     """
     from comfyledger.maintenance import fleet as founding
+    from comfyledger.settings import is_source, read_secret
 
     found, address = _shared(ctx, config_path)
     with refusing(), bars() as progress:
-        head = founding.init(address, found.ledger_path, progress, found.box_name, time.time_ns() // 1_000_000)
+        as_owner = read_secret(owner, os.environ) if is_source(owner) else owner
+        now_ms = time.time_ns() // 1_000_000
+        head = founding.init(address, found.ledger_path, progress, found.box_name, now_ms, as_owner)
     if as_json:
         say_json({"position": head.position, "hash": head.hash.hex()})
         return

@@ -22,7 +22,7 @@ from comfyledger.accounts import Keeper, keeper_of
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.core.scheduling.fit import allowed
 from comfyledger.guarded import Guarded
-from comfyledger.maintenance.doctor import backends, judge, machine, rights, webhooks
+from comfyledger.maintenance.doctor import backends, fleet, judge, machine, rights, webhooks
 from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
 from comfyledger.maintenance.doctor.comfyui_judge import Draft, Planned
 from comfyledger.maintenance.doctor.inputs import inputs as files_of_inputs
@@ -37,6 +37,8 @@ CHECK_S: Final = 6.0
 """For one check."""
 STORE_S: Final = 8.0
 """For one store, which may be far away."""
+FLEET_S: Final = 20.0
+"""For the database of a fleet, which may be away: several connections, one after the other."""
 COMFYUIS_AT_ONCE: Final = 8
 """Each may answer with some 20 MB of node classes."""
 CALL_S: Final = 5.0
@@ -113,6 +115,7 @@ class Doctor:
         found = await asyncio.gather(
             self._bounds.check("configuration", self._configuration()),
             self._bounds.check("ledger", self._ledger()),
+            self._bounds.check("fleet", self._fleet(), FLEET_S),
             self._bounds.check("disk ledger", self._disk("ledger", ledger, settings.ledger.free_min_bytes)),
             self._bounds.check("disk spool", self._disk("spool", spool, settings.spool.free_min_bytes)),
             self._bounds.check("disk inputs", self._disk("inputs", inputs, settings.spool.free_min_bytes)),
@@ -141,6 +144,9 @@ class Doctor:
         seen = await machine.in_thread(lambda: machine.ledger(path))
         files = await machine.in_thread(lambda: machine.ledger_files(path))
         return rights.of_ledger(files, await self._keeper()) or judge.of_ledger(seen)
+
+    async def _fleet(self) -> Found:
+        return await machine.in_thread(lambda: fleet.fleet(self._settings, os.environ))
 
     async def _keeper(self) -> Keeper:
         return await machine.in_thread(lambda: keeper_of(self._settings.state_path))

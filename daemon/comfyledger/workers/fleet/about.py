@@ -8,13 +8,15 @@ from comfyledger import wire
 
 
 class About(msgspec.Struct, frozen=True):
-    """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets.
-    `delivers`: whether it delivers the webhooks."""
+    """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets. `delivers`:
+    whether it delivers the webhooks. `digests`: of what has to be the same on all boxes, by part of the configuration.
+    """
 
     version: str = ""
     backends: list[wire.BackendInfo] = []
     no_secrets: list[str] = []
     delivers: bool = False
+    digests: dict[str, str] = {}
 
     def encoded(self) -> str:
         return msgspec.json.encode(self).decode()

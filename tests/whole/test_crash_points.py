@@ -48,7 +48,7 @@ MORE = [
     Case(("prompt.ended",), "fail"),
     Case(("upload.logged:3",)),
 ]
-OTHERS = ("log.", "input.", "sources.", "move.", "backend.", "review.", "webhook.")
+OTHERS = ("log.", "keys.", "input.", "sources.", "move.", "backend.", "review.", "webhook.")
 OF_IMAGES = [name for name in crash_points.POINTS if not name.startswith(OTHERS)]
 CASES = [SPECIAL.get(name, Case((name,))) for name in OF_IMAGES] + MORE
 

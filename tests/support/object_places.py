@@ -24,7 +24,7 @@ from comfyledger.plugin_api import Store
 from comfyledger_objects.options import Kind
 from comfyledger_objects.store import ObjectStore
 from support.google_account import account_file, made_key
-from support.object_servers import ACCOUNT, ACCOUNT_KEY, AZURITE, Azurite
+from support.object_servers import ACCOUNT, ACCOUNT_KEY, AZURITE, Azurite, shared_azurite
 from support.objects_process import BUCKET, Objects
 
 HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
@@ -302,21 +302,22 @@ async def google_place(server: Objects, key: str, folder: Path) -> AsyncIterator
 
 @asynccontextmanager
 async def place_of(kind: Kind, folder: Path) -> AsyncIterator[S3Place | ProxiedPlace]:
-    """An empty bucket of a server of its own, of any kind. Skips the test if the server is not installed."""
-    if kind == "s3":
-        with moto_s3() as address:
-            async with s3_place(address, folder) as of_s3:
-                yield of_s3
-        return
-    if kind == "azure" and not AZURITE:
-        pytest.skip("Azurite is not installed: make azurite")
-    running = Azurite(folder) if kind == "azure" else Objects(folder, "gcs")
-    try:
-        running.begin()
-        made = (
-            azure_place(running, folder) if isinstance(running, Azurite) else google_place(running, made_key(), folder)
-        )
-        async with made as place:
-            yield place
-    finally:
-        running.end()
+    """An empty bucket of a server of any kind. Skips the test if the server is not installed."""
+    match kind:
+        case "s3":
+            with moto_s3() as address:
+                async with s3_place(address, folder) as of_s3:
+                    yield of_s3
+        case "gcs":
+            running = Objects(folder, "gcs")
+            try:
+                running.begin()
+                async with google_place(running, made_key(), folder) as of_google:
+                    yield of_google
+            finally:
+                running.end()
+        case "azure":
+            if not AZURITE:
+                pytest.skip("Azurite is not installed: make azurite")
+            async with azure_place(shared_azurite(), folder) as of_azure:
+                yield of_azure

@@ -6,6 +6,7 @@ in memory, on a free port, until its process is ended. `MOTO` and `AZURITE` say 
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import hashlib
@@ -15,8 +16,10 @@ import importlib.util
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -90,6 +93,21 @@ class Azurite(ObjectServer):
         digest = hmac.digest(base64.b64decode(ACCOUNT_KEY), text.encode(), hashlib.sha256)
         signed = f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
         _put(f"{self.url}/{ACCOUNT}/{container}?restype=container", {**headers, "Authorization": signed})
+
+
+@cache
+def shared_azurite() -> Azurite:
+    """The one Azurite of all tests of this process that only need a container. It ends with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="azurite-")
+    running = Azurite(Path(folder.name))
+    running.begin()
+
+    def end() -> None:
+        running.end()
+        folder.cleanup()
+
+    atexit.register(end)
+    return running
 
 
 def _put(url: str, headers: Mapping[str, str]) -> None:

@@ -123,6 +123,23 @@ def test_a_box_that_was_away_learns_all_that_came_meanwhile_and_is_named_until_t
     assert (found.key, found.old_keys, found.forgetting) == (4, [], False)
 
 
+def test_what_is_left_of_a_key_whose_destruction_was_cut_short_goes_at_the_next_start(two: tuple[Box, Box]) -> None:
+    north, _ = two
+    (old,) = north.in_file().values()
+    want_next(north.address)
+    north.tend()
+    file = north.folder / "fleet.keys"
+    content = file.read_bytes()
+    length = len(content) // 2
+    rest = content[:20] + old.hex().encode()[20:] + content[20 + len(old.hex()) - 20 : length]
+    file.write_bytes(rest[:length].ljust(length, b"0") + content[length:])
+    assert old.hex()[20:] in file.read_text()
+    assert set(north.in_file()) == {2}
+    north.tend()
+    assert old.hex()[20:] not in file.read_text()
+    assert set(north.in_file()) == {2}
+
+
 def test_two_boxes_at_once_make_one_next_key(two: tuple[Box, Box]) -> None:
     north, south = two
     with closing(rotation.connected(north.address, 60.0)) as connection:

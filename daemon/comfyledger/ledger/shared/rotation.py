@@ -69,6 +69,7 @@ class Rotation:
         self._address, self._keys, self._box = address, keys, box
         self._upto = (0, "")
         """The generation under which keys were wrapped, and the last digest of these."""
+        self._is_clean = False
 
     def tend(self) -> bool:
         """Do what is to be done now, whichever box does it. Returns whether there is more to do at once.
@@ -85,10 +86,19 @@ class Rotation:
                 crash_points.at("keys.learned")
             has_more = not state.is_alone and self._rewrap(connection, state.generation)
             if key_state(connection).is_alone:
-                crash_points.at("keys.rewrapped")
-                keys.destroy_below(keys.newest)
+                self._destroy_older()
             note(connection, self._box, keys.oldest)
         return has_more
+
+    def _destroy_older(self) -> None:
+        """Nothing needs them. Once in a process also what an earlier one has left of such a key."""
+        keys = self._keys
+        if keys.oldest < keys.newest:
+            crash_points.at("keys.rewrapped")
+        elif self._is_clean:
+            return
+        keys.destroy_below(keys.newest)
+        self._is_clean = True
 
     def _rewrap(self, connection: Connection, generation: int) -> bool:
         """Wrap some keys anew. Returns whether there are more, unless another box is at it."""

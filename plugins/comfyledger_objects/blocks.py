@@ -1,9 +1,10 @@
 """Uploads in parts to Azure that ask first: blocks on a signed address, and then their list, which has the condition.
 
 obstore sends the same requests, but it adds a condition to all of them, also to those that know none, and adds it after
-an account key has signed the headers. An address that is signed signs no header. So obstore signs, and the requests
-are made here. Azure drops blocks that no list names within a week, so nothing is left that anybody has to delete.
-Source: learn.microsoft.com/rest/api/storageservices/put-block and /put-block-list.
+an account key has signed the headers. An address that is signed signs no header. So the requests are made here, and so
+is the one that deletes a blob only if it is still the same. Azure drops blocks that no list names within a week, so
+nothing is left that anybody has to delete.
+Source: learn.microsoft.com/rest/api/storageservices/put-block, /put-block-list and /delete-blob.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
@@ -32,7 +33,7 @@ ADDRESS_USED_S: Final = 3_600.0
 """An address is valid for the first time, and signed anew after the second one."""
 EARLY_TRIES: Final = 4
 EARLY_S: Final = 2.0
-"""An address is valid from now on, by our clock. A server whose clock is behind is asked again that often."""
+"""An address that obstore signs is valid from now on, by our clock. A server with a slow one is asked that often."""
 IDLE_CONNECTION_S: Final = 15.0
 CONDITION: Final = {"If-None-Match": "*"}
 NAMES: Final = {
@@ -53,10 +54,14 @@ class Broken(Exception):
     """No answer, or one that is an error. Its text has the form that `faults` reads."""
 
 
-class Blocks:
-    """Uploads to one container. `sign`: makes an address for writing a key, for so many seconds."""
+Sign = Callable[[Any, str, float], Awaitable[str]]
+"""Makes an address for a method and a key, which is valid for so many seconds."""
 
-    def __init__(self, options: Options, sign: Callable[[str, float], Awaitable[str]]) -> None:
+
+class Blocks:
+    """Conditional requests to one container."""
+
+    def __init__(self, options: Options, sign: Sign) -> None:
         self._options, self._sign = options, sign
         self._session: aiohttp.ClientSession | None = None
 
@@ -64,7 +69,7 @@ class Blocks:
         """Store bytes that come in pieces under a key that nothing has. Raises Taken, Broken, and what obstore or the
         iterator raises.
         """
-        address, token = _Address(self._sign, key), secrets.token_hex(8)
+        address, token = _Address(self._sign, "PUT", key), secrets.token_hex(8)
         named: list[str] = []
         sending: set[asyncio.Task[None]] = set()
         try:
@@ -82,11 +87,17 @@ class Blocks:
         document = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
         await self._send(address, {"comp": "blocklist"}, document, {**CONDITION, **_said(attributes)})
 
+    async def delete(self, key: str, etag: str) -> None:
+        """Delete a blob if it still has this etag. Raises FileNotFoundError, Taken if it has another one, Broken."""
+        await self._send(_Address(self._sign, "DELETE", key), {}, b"", {"If-Match": etag})
+
     async def _send(self, address: _Address, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> None:
         for tries in range(1, EARLY_TRIES + 1):
-            status, text = await self._asked(await address.url(query), body, headers)
-            if status == 201:
+            status, text = await self._asked(address.method, await address.url(query), body, headers)
+            if status < 300:
                 return
+            if "<Code>BlobNotFound</Code>" in text:
+                raise FileNotFoundError(text)
             if any(f"<Code>{code}</Code>" in text for code in TAKEN):
                 raise Taken
             is_early = status == 403 and "AuthenticationFailed" in text
@@ -94,12 +105,13 @@ class Blocks:
                 raise Broken(f"Azure has answered with status code: {status}, body: {text}")
             await asyncio.sleep(EARLY_S)
 
-    async def _asked(self, url: URL, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+    async def _asked(self, method: str, url: URL, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         """Status and text of an answer. Raises Broken without one."""
-        sized = {**headers, "Content-Length": str(len(body))}
+        sized, data = {**headers, "Content-Length": str(len(body))}, _slices(body) if body else None
         limit_s = self._options.request_timeout_s + PARTS_AT_ONCE * len(body) / LEAST_BYTES_S
         try:
-            async with asyncio.timeout(limit_s), self._ready().put(url, data=_slices(body), headers=sized) as answer:
+            asking = self._ready().request(method, url, data=data, headers=sized, allow_redirects=False)
+            async with asyncio.timeout(limit_s), asking as answer:
                 return answer.status, (await answer.content.read(ANSWER_BYTES_MAX)).decode(errors="replace")
         except aiohttp.ClientConnectorError as error:
             raise Broken(f"{error}\n\nDebug source:\nkind: Connect") from error
@@ -126,15 +138,16 @@ class Blocks:
 class _Address:
     """The signed address of one key, kept while it is valid for long enough."""
 
-    def __init__(self, sign: Callable[[str, float], Awaitable[str]], key: str) -> None:
-        self._sign, self._key = sign, key
+    def __init__(self, sign: Sign, method: str, key: str) -> None:
+        self.method, self._sign, self._key = method, sign, key
         self._signed, self._until_s = "", 0.0
 
     async def url(self, query: Mapping[str, str]) -> URL:
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._until_s:
-            self._signed, self._until_s = await self._sign(self._key, ADDRESS_S), now_s + ADDRESS_USED_S
-        return URL(f"{self._signed}&{urlencode(query)}", encoded=True)
+            self._signed = await self._sign(self.method, self._key, ADDRESS_S)
+            self._until_s = now_s + ADDRESS_USED_S
+        return URL("&".join(filter(None, (self._signed, urlencode(query)))), encoded=True)
 
 
 def _next(pieces: Iterator[bytes]) -> tuple[bytes, str] | None:

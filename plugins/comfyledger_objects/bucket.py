@@ -7,12 +7,16 @@ limit of its own, so a file is read in pieces: one call for a large file would n
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
+from comfyledger_objects.azure_signing import signed_address
 from comfyledger_objects.blocks import LEAST_BYTES_S, PARTS_AT_ONCE, Blocks, Taken
 from comfyledger_objects.faults import is_clear_refusal
 from comfyledger_objects.lending import Lending
@@ -91,7 +95,8 @@ class Bucket:
         self.copies = options.kind == "gcs"
         """Whether obstore makes conditional copies here, and the server has them when it answers."""
         self.may_send_sums = options.kind == "s3" and not options.is_plain
-        self._blocks = Blocks(options, self._signed_to_write)
+        self._account_key = _account_key(options) if options.kind == "azure" else ""
+        self._blocks = Blocks(options, self._signed)
         condition = {} if options.asks_first else CONDITION[options.kind]
         self._conditional = opened(options, condition, SLOW_S) if condition else self._slow
 
@@ -262,35 +267,43 @@ class Bucket:
     async def delete(self, key: str, seen: Found | None = None) -> None:
         """Delete what has the key. Some servers raise FileNotFoundError if nothing has it.
 
-        `seen`: only if it is still this object, where obstore can say so (not to Azure). Raises PreconditionError if
+        `seen`: only if it is still this object, as far as the server can compare. Raises PreconditionError or Taken if
         it is another one.
         """
         from obstore import delete_async
 
+        if seen is not None and self._options.kind == "azure" and await self._can_sign(key):
+            await self._blocks.delete(key, seen.etag)
+            return
         condition = _unchanged(self._options.kind, seen) if seen is not None else {}
         store = await asyncio.to_thread(opened, self._options, condition) if condition else self._store
         await self._lending.lend(delete_async(store, key))
 
     async def signed_url(self, key: str, lifetime_s: int) -> str:
-        """An address from which everybody gets the object for so many seconds."""
-        from obstore import sign_async
+        """An address from which everybody gets the object for so many seconds; empty if none can be signed."""
+        return await self._signed("GET", key, lifetime_s) if self._signs_rightly(key) else ""
 
-        return str(await self._lending.lend(sign_async(self._store, "GET", key, timedelta(seconds=lifetime_s))))
+    def _signs_rightly(self, key: str) -> bool:
+        """See `azure_signing`."""
+        return self._options.kind != "azure" or bool(self._account_key) or quote(key) == key
 
     async def _can_sign(self, key: str) -> bool:
-        """Whether obstore can sign addresses. Raises what it raises if that is not clear."""
+        """Whether addresses of Azure can be signed. Raises what obstore raises if that is not clear."""
         try:
-            await self._signed_to_write(key, 1.0)
+            if self._signs_rightly(key):
+                await self._signed("PUT", key, 1.0)
+                return True
         except Exception as error:
-            if SIGNED_ALREADY in str(error):
-                return False
-            raise
-        return True
+            if SIGNED_ALREADY not in str(error):
+                raise
+        return False
 
-    async def _signed_to_write(self, key: str, lifetime_s: float) -> str:
+    async def _signed(self, method: Any, key: str, lifetime_s: float) -> str:
         from obstore import sign_async
 
-        return str(await self._lending.lend(sign_async(self._store, "PUT", key, timedelta(seconds=lifetime_s))))
+        if self._account_key:
+            return signed_address(self._options, self._account_key, method, key, time.time() + lifetime_s)
+        return str(await self._lending.lend(sign_async(self._store, method, key, timedelta(seconds=lifetime_s))))
 
     async def close(self) -> None:
         """Wait for what is under way, and then until obstore's threads have nothing of ours. See `lending`."""
@@ -382,6 +395,12 @@ def _own_keys(options: Options) -> dict[str, Any]:
     return {"credential_provider": lambda: keys}
 
 
+def _account_key(options: Options) -> str:
+    """The configured one, else what obstore finds first in the environment; empty if it uses something else."""
+    configured = dict(options.secrets).get("account_key")
+    return configured.reveal() if configured is not None else os.environ.get("AZURE_STORAGE_ACCOUNT_KEY", "")
+
+
 def _unchanged(kind: Kind, seen: Found) -> dict[str, str]:
     """The header that lets a request act on this very object only."""
     match kind:
@@ -390,7 +409,7 @@ def _unchanged(kind: Kind, seen: Found) -> dict[str, str]:
         case "gcs":
             return {"x-goog-if-generation-match": seen.version} if seen.version else {}
         case "azure":
-            return {}  # Its key signs this header too, and obstore adds it after it has signed.
+            return {}  # Its key signs this header too, and obstore adds it after it has signed. See `blocks`.
 
 
 def _endpoint(options: Options, name: str) -> dict[str, Any]:

@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+from yarl import URL
 
 pytest.importorskip("obstore", reason="obstore is not installed")
 
 from comfyledger.plugin_api import Deleted, Foreign, Stored, StoreTrouble
-from comfyledger.testing.place import FOLDER, NAME, STEM, deposit, held, picture
+from comfyledger.testing.place import FOLDER, HOSTILE, NAME, STEM, deposit, held, picture
 from comfyledger_objects import uploads
 from support.google_account import made_key
-from support.object_places import ProxiedPlace, azure_place, google_place, refusal
+from support.object_places import ProxiedPlace, azure_place, google_place
 from support.object_servers import AZURITE, Azurite
 from support.objects_process import Objects
 
@@ -67,14 +69,30 @@ async def test_a_bucket_of_google_is_listed_page_by_page(google: ProxiedPlace) -
     await check_pages(google)
 
 
-async def test_google_deletes_the_object_that_was_looked_at_alone(google: ProxiedPlace, tmp_path: Path) -> None:
-    store, given = google.store(), deposit(tmp_path, picture(1))
+async def check_deletion(place: ProxiedPlace, folder: Path) -> None:
+    """What another program puts there between look and deletion stays."""
+    store, given = place.store(), deposit(folder, picture(1))
     await store.prepare()
     assert isinstance(await store.put(given), Stored)
-    google.proxy.fail(refusal(412, "PreconditionFailed"), lambda request: request.method == "DELETE")
+    seen = await store._calls.look(KEY)
+    await place.put_foreign(NAME, "png", picture(7))
+    with pytest.raises(Exception) as refused:
+        await store._bucket.delete(KEY, seen)
+    assert type(refused.value).__name__ in uploads.TAKEN
     assert isinstance(await store.delete(held(given)), Foreign)
-    assert await store.delete(held(given)) == Deleted(found=True)
-    assert await google.contents() == {}
+    assert await place.contents() == {KEY: picture(7)}
+    again = deposit(folder, picture(7))
+    assert await store.delete(held(again)) == Deleted(found=True)
+    assert await store.delete(held(again)) == Deleted(found=False)
+    assert await place.contents() == {}
+
+
+async def test_google_deletes_the_object_that_was_looked_at_alone(google: ProxiedPlace, tmp_path: Path) -> None:
+    await check_deletion(google, tmp_path)
+
+
+async def test_azure_deletes_the_object_that_was_looked_at_alone(azure: ProxiedPlace, tmp_path: Path) -> None:
+    await check_deletion(azure, tmp_path)
 
 
 @pytest.mark.parametrize("header", ["x-goog-if-generation-match"])
@@ -83,6 +101,16 @@ async def test_a_google_that_ignores_the_condition_is_refused(google: ProxiedPla
     with pytest.raises(StoreTrouble, match="unsafe_overwrite_check"):
         await google.store().prepare()
     assert await google.contents() == {}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_an_address_of_azure_opens_a_file_of_any_name(azure: ProxiedPlace, tmp_path: Path, name: str) -> None:
+    store = azure.store()
+    await store.prepare()
+    assert isinstance(await store.put(deposit(tmp_path, picture(1), name)), Stored)
+    address = await store._bucket.signed_url(f"{name}.png", 60)
+    async with aiohttp.ClientSession() as session, session.get(URL(address, encoded=True)) as answer:
+        assert (answer.status, await answer.read()) == (200, picture(1))
 
 
 async def test_addresses_are_signed_for_azure_and_google(azure: ProxiedPlace, google: ProxiedPlace) -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 pytest.importorskip("obstore", reason="obstore is not installed")
 
 from comfyledger.plugin_api import ImageFault, LaneFault, Stored
-from comfyledger.testing.place import NAME, SERIES, deposit, picture
+from comfyledger.testing.place import HOSTILE, NAME, SERIES, deposit, picture
 from comfyledger_objects import blocks, probe, uploads
 from comfyledger_objects.keys import ASIDE_FOLDER
 from comfyledger_objects.options import Kind
@@ -120,6 +120,15 @@ async def test_a_large_file_goes_in_blocks_with_all_that_is_said_of_it(place: Pr
     outcome = await store.put(given)
     assert isinstance(outcome, Stored)
     assert outcome.replayed
+
+
+@EACH_KIND
+@pytest.mark.parametrize("name", [HOSTILE[0], HOSTILE[2]])
+async def test_a_large_file_of_any_name_is_stored(place: ProxiedPlace, tmp_path: Path, kind: Kind, name: str) -> None:
+    store, given = await ready(place), deposit(tmp_path, LARGE, name)
+    assert isinstance(await store.put(given), Stored)
+    assert len(place.proxy.requests) > 2, "it went in one request"
+    assert await place.contents() == {f"{name}.png": LARGE}
 
 
 @EACH_KIND

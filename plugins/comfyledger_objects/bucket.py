@@ -288,13 +288,15 @@ class Bucket:
         return self._options.kind != "azure" or bool(self._account_key) or quote(key) == key
 
     async def _can_sign(self, key: str) -> bool:
-        """Whether addresses of Azure can be signed. Raises what obstore raises if that is not clear."""
+        """Whether addresses of Azure can be signed: not with a token, nor by an identity that may not ask for a key.
+        Raises what obstore raises if that is not clear.
+        """
         try:
             if self._signs_rightly(key):
                 await self._signed("PUT", key, 1.0)
                 return True
         except Exception as error:
-            if SIGNED_ALREADY not in str(error):
+            if SIGNED_ALREADY not in str(error) and not is_clear_refusal(error):
                 raise
         return False
 

@@ -63,6 +63,34 @@ def test_a_file_that_is_sent_in_one_request_is_in_memory_once(tmp_path: Path) ->
     assert peak_bytes < 1.25 * len(content)
 
 
+@pytest.mark.parametrize(
+    ("key", "said", "can"),
+    [
+        ("a/b_1.png", "", True),
+        ("a/b 1.png", "", False),
+        ("a/b_1.png", "Generating SAS keys with SAS tokens auth is not supported", False),
+        ("a/b_1.png", "status code: 403, body: <Code>AuthorizationPermissionMismatch</Code>", False),
+        ("a/b_1.png", "status code: 503, body: <Code>ServerBusy</Code>", None),
+    ],
+)
+async def test_who_cannot_sign_for_azure_is_found_out_and_trouble_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, key: str, said: str, can: bool | None
+) -> None:
+    async def signed(*_: object) -> str:
+        if said:
+            raise RuntimeError(said)
+        return "https://example.org/?sig=1"
+
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY", raising=False)
+    made = bucket.Bucket(options_from("x", "azure", {"bucket": "images", "account_name": "mine"}, {}))
+    monkeypatch.setattr(made, "_signed", signed)
+    if can is None:
+        with pytest.raises(RuntimeError):
+            await made._can_sign(key)
+    else:
+        assert await made._can_sign(key) is can
+
+
 class Held:
     """A bucket in which files of more than a byte arrive only when they are let go. `begun`: how many are sent."""
 

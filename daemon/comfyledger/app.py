@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import structlog
-from ulid import ULID
 
 from comfyledger import __version__, logs
 from comfyledger.admission.characters.known import configured_inputs, read_characters
@@ -32,16 +31,15 @@ from comfyledger.client.finding import find_state_dir
 from comfyledger.comfyui.kept_connections import KeptConnections
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
-from comfyledger.core.values import SEED_MADE_UP_MAX
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.observers import Observer
-from comfyledger.ledger.ports import BatchFilter, Ledger, Reader
+from comfyledger.ledger.ports import Ledger
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.queries.activity_counts import ActivityCounts
 from comfyledger.queries.characters import Characters
-from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, WorkflowSource, WorkflowTools, workflow_tools
+from comfyledger.queries.dependencies import AdmissionPolicy, WorkflowSource, WorkflowTools, workflow_tools
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.queries.webhook_payload import Payloads
@@ -57,8 +55,9 @@ from comfyledger.startup.all_backends import AllBackends
 from comfyledger.startup.backends import Backends
 from comfyledger.startup.build_comfyui import Builder, first_answers
 from comfyledger.startup.build_workers import Background, build_background
-from comfyledger.startup.fleet import key_rotation, membership
+from comfyledger.startup.fleet import Loop, fleet_loops
 from comfyledger.startup.greeting import ComfyUISeen, greeting
+from comfyledger.startup.ids import id_source, salt, wall_ms
 from comfyledger.startup.open_state import State, in_state_folder, open_state
 from comfyledger.startup.reload import Reload, secrets_of, wanted_of
 from comfyledger.startup.usable import refuse_mistakes
@@ -70,8 +69,6 @@ from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.fleet.about import About
 from comfyledger.workers.fleet.heard import Heard
-from comfyledger.workers.fleet.key_rotation import KeyRotation
-from comfyledger.workers.fleet.membership import Membership
 from comfyledger.workers.fleet.peer_key import PeerKey
 from comfyledger.workers.fleet.peers import Peers
 from comfyledger.workers.inputs.fetch import InputFetcher
@@ -85,7 +82,6 @@ from comfyledger.workers.stores.prepare import StorePreparer
 from comfyledger.workers.thumbnails.cache import Cache
 from comfyledger.workers.thumbnails.thumbnails import Thumbnails
 from comfyledger.workers.webhooks.target import configured as configured_webhooks
-from comfyledger.workers.webhooks.turn import Turn
 from comfyledger.workers.webhooks.webhooks import Webhooks
 
 EXIT_UNUSABLE: Final = 5
@@ -223,9 +219,7 @@ class Daemon(msgspec.Struct, frozen=True):
     reload: Reload
     background: Background
     preparer: StorePreparer
-    membership: Membership | None = None
-    turn: Turn | None = None
-    key_rotation: KeyRotation | None = None
+    of_fleet: list[Loop]
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled, or has nothing more to do."""
@@ -241,9 +235,7 @@ class Daemon(msgspec.Struct, frozen=True):
             self.context.thumbnails.sweep(),
             self.backends.run(),
             self.added.run(),
-            *([self.membership.run()] if self.membership is not None else []),
-            *([self.turn.run()] if self.turn is not None else []),
-            *([self.key_rotation.run()] if self.key_rotation is not None else []),
+            *(loop() for loop in self.of_fleet),
         ]
 
 
@@ -311,12 +303,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
     about = partial(_about, context, digests.of_configuration(settings, workflows))
-    turn = Turn(webhooks, settings.box_name) if settings.box_name else None
-    member = membership(settings, os.environ, engine, fleet, about, turn) if turn is not None else None
-    rotation = key_rotation(state.ledger, settings, os.environ) if settings.box_name else None
-    return Daemon(
-        context, backends, added, Reload(context, running, secrets), background, preparer, member, turn, rotation
-    )
+    of_fleet = fleet_loops(settings, os.environ, engine, state.ledger, fleet, webhooks, about)
+    return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, of_fleet)
 
 
 def _about(context: Context, configured: Mapping[str, str]) -> str:
@@ -333,7 +321,7 @@ async def _webhooks(
     """Raises Refused(config_invalid) for a secret that cannot be had."""
     payloads = Payloads(engine.view, state.reader, file_urls.for_anybody)
     targets = configured_webhooks(settings.webhooks, os.environ)
-    made = Webhooks(targets, settings.webhooks_allowed, engine.view, state.reader, reporter, payloads.of, _wall_ms)
+    made = Webhooks(targets, settings.webhooks_allowed, engine.view, state.reader, reporter, payloads.of, wall_ms)
     await made.start()
     engine.observe(made.committed)
     return made
@@ -357,7 +345,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
         ),
         open_images_max=limits.open_images_max,
         first_use_wait_s=limits.first_use_wait_s,
-        wall_ms=_wall_ms,
+        wall_ms=wall_ms,
         steady_ms=lambda: time.monotonic_ns() // 1_000_000,
     )
 
@@ -395,7 +383,7 @@ async def _context(
             settings.door,
             state.keyring,
             SaltedKey(engine.view.secret, settings.file_urls_path, PURPOSE),
-            _wall_ms,
+            wall_ms,
             urlsplit(settings.box.url).hostname or "",
         ),
         file_urls=file_urls,
@@ -458,43 +446,3 @@ async def open_server(settings: Settings, context: Context, stack: AsyncExitStac
     with in_state_folder(settings):
         announce(settings.door_path, entrances, settings.source)
     return entrances
-
-
-# ---- time, ids, salts and seeds
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-class BatchIds:
-    """Makes ids that sort in the order in which they were made, also where the wall clock goes back.
-
-    `newest` is the highest id so far, from an earlier run. Batches are listed, and resumed at a start, by their ids.
-    """
-
-    def __init__(self, newest: str | None) -> None:
-        self._last = int(ULID.from_str(newest)) if newest else 0
-
-    def __call__(self) -> str:
-        """A ULID is the time in milliseconds and 80 random bits. The package takes twice as long to make one."""
-        made = _wall_ms() << 80 | int.from_bytes(os.urandom(10), "big")
-        self._last = max(self._last + 1, made)
-        return str(ULID.from_int(self._last))
-
-
-async def id_source(reader: Reader) -> IdSource:
-    """The source of a daemon whose earlier ids are in this ledger."""
-    newest = await reader.batches(BatchFilter(limit=1))
-    batch_id = BatchIds(newest[0].batch_id if newest else None)
-    return IdSource(batch_id=batch_id, salt=salt, seed=made_up_seed)
-
-
-def made_up_seed() -> int:
-    """Each with the same chance, since their number is a power of two."""
-    return int.from_bytes(os.urandom(8), "big") % (SEED_MADE_UP_MAX + 1)
-
-
-def salt() -> bytes:
-    """The same bytes as `secrets.token_bytes`, which takes four times as long because it makes a large number first."""
-    return os.urandom(16)

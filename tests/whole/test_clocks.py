@@ -9,7 +9,6 @@ import itertools
 from pathlib import Path
 
 import comfyledger
-from comfyledger.app import BatchIds
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.results import Accepted
@@ -17,6 +16,7 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.startup.ids import BatchIds
 from support.ledger_builders import log_of, submission
 from support.waiting import until
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
@@ -20,6 +20,10 @@ from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
 from comfyledger.workers.webhooks.turn import Turn
+from comfyledger.workers.webhooks.webhooks import Webhooks
+
+Loop = Callable[[], Coroutine[Any, Any, None]]
+"""Runs until it is cancelled."""
 
 _NEEDED: Final = ("psycopg", "cryptography")
 
@@ -66,8 +70,26 @@ def copies_of(settings: Settings, found: Mapping[str, str]) -> Iterator[tuple[Pa
             yield path, found[name]
 
 
-def key_rotation(ledger: ports.Ledger, settings: Settings, environ: Mapping[str, str]) -> KeyRotation:
-    """What keeps the wrapping keys of this box. `ledger`: as `share` gave it. Raises Refused(config_invalid)."""
+def fleet_loops(
+    settings: Settings,
+    environ: Mapping[str, str],
+    engine: Engine,
+    ledger: ports.Ledger,
+    heard: Heard,
+    webhooks: Webhooks,
+    about: Callable[[], str],
+) -> list[Loop]:
+    """What runs beside a box: its membership, its turns at the webhooks, and the care of its wrapping keys. Nothing
+    without a fleet. `ledger`: as `share` gave it. Raises Refused(config_invalid).
+    """
+    if not settings.box_name:
+        return []
+    turn = Turn(webhooks, settings.box_name)
+    member = _membership(settings, environ, engine, heard, about, turn)
+    return [member.run, turn.run, _key_rotation(ledger, settings, environ).run]
+
+
+def _key_rotation(ledger: ports.Ledger, settings: Settings, environ: Mapping[str, str]) -> KeyRotation:
     address = address_of(settings, environ)
     from comfyledger.ledger.shared.ledger import SharedLedger
     from comfyledger.ledger.shared.rotation import Rotation
@@ -76,7 +98,7 @@ def key_rotation(ledger: ports.Ledger, settings: Settings, environ: Mapping[str,
     return KeyRotation(Rotation(address, ledger.keys, settings.box_name).tend)
 
 
-def membership(
+def _membership(
     settings: Settings,
     environ: Mapping[str, str],
     engine: Engine,
@@ -84,7 +106,6 @@ def membership(
     about: Callable[[], str],
     turn: Turn,
 ) -> Membership:
-    """What keeps this box in its fleet. Raises Refused(config_invalid)."""
     address = address_of(settings, environ)
     from comfyledger.ledger.shared.boxes import box_table
 

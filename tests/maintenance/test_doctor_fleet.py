@@ -158,6 +158,18 @@ def test_a_database_that_is_away_or_unsafe_is_a_failure_and_shows_no_password(no
     assert "no secret at env:NOTHING" in found.sentence
 
 
+def test_a_file_of_keys_that_is_missing_or_that_others_can_read_is_a_failure(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.keys"
+    (found,) = fleet.of_key_file(file)
+    assert "are missing" in found.sentence
+    assert "fleet join --key-file" in found.mend
+    file.touch(mode=0o600)
+    assert [*fleet.of_key_file(file)] == []
+    file.chmod(0o640)
+    (found,) = fleet.of_key_file(file)
+    assert (found.verdict, found.mend) == ("failure", f"chmod 600 {file}")
+
+
 @NEEDS_POSTGRES
 def test_where_a_replica_and_the_log_part_is_found(north: Box) -> None:
     whole = seen(north.address, north.path)

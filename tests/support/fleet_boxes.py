@@ -7,13 +7,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
+from msgspec.structs import replace
 
 from comfyledger.core.commands import Forget
 from comfyledger.ledger.commit_group import decide_group
+from comfyledger.ledger.eventlog import Line, chained
 from comfyledger.ledger.shared.key_file import KeyFile
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
-from comfyledger.ledger.shared.log import SharedLog
+from comfyledger.ledger.shared.log import Entry, SharedLog
 from comfyledger.ledger.shared.rotation import Rotation
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import fleet
@@ -91,3 +93,13 @@ def rows_of(address: str, sql: str) -> list[tuple[object, ...]]:
     with psycopg.connect(address, autocommit=True) as connection:
         cursor = connection.execute(sql.encode())
         return cursor.fetchall() if cursor.description else []
+
+
+def newer_event(box: Box, kind: str, schema: int) -> None:
+    """Append an event as a box of a newer release does."""
+    with slow_machine(), closing(SharedLog(box.address, Keys.beside(box.path))) as shared:
+        after = shared.head()
+        line = Line(after.position + 1, "fleet", kind, schema, 1_700_000_000_000, '{"batch_id":"b","more":1}', b"")
+        line = replace(line, hash=chained(after.hash, line))
+        with shared.turn(after.position) as turn:
+            turn.write(Entry(lines=[line]))

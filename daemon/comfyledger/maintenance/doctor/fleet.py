@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from comfyledger.maintenance.fleet import Standing
 
 AREA: Final = "fleet"
+KEY_FILE: Final = "fleet.keys"
 CALL_S: Final = 5.0
 BEHIND_MAX: Final = 1_000
 """Events. A box that follows lacks a handful."""
@@ -69,6 +70,24 @@ def fleet(settings: Settings, environ: Mapping[str, str]) -> list[Diagnosis]:
     """Everything about the fleet of a box, and nothing without one. Blocks. Raises OSError."""
     if not settings.box_name:
         return []
+    return [*of_key_file(settings.ledger_path.with_name(KEY_FILE)), *_of_database(settings, environ)]
+
+
+def of_key_file(path: Path) -> Iterator[Diagnosis]:
+    """The file of keys is there, for the account that the ledger belongs to alone. Raises OSError."""
+    if not path.exists():
+        mend = "comfyledger fleet join --key-file FILE, with what `comfyledger fleet key` prints on another box"
+        yield _failure(f"The keys of the fleet's texts are missing: {path}.", mend)
+        return
+    found, folder = path.stat(), path.parent.stat()
+    if found.st_mode & 0o077:
+        yield _failure(f"Others may read the keys of the fleet's texts: {path}.", f"chmod 600 {path}")
+    if found.st_uid != folder.st_uid:
+        text = f"The keys of the fleet's texts belong to another account than their folder: {path}."
+        yield _failure(text, f"chown {folder.st_uid} {path}")
+
+
+def _of_database(settings: Settings, environ: Mapping[str, str]) -> list[Diagnosis]:
     try:
         return of_fleet(seen(_address(settings, environ), settings.ledger_path), settings.box_name)
     except ImportError:

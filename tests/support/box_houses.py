@@ -6,6 +6,7 @@ All boxes store into one folder. What apps were told is kept, and judged with th
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -19,17 +20,17 @@ from websockets.exceptions import WebSocketException
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance import fleet
-from fleet.history import End, History, Row, Told
-from support.postgres import Cluster
+from fleet.history import End, History, Row, Told, violations
 from support.processes import PNG_END, QUICK, SWEEP_S, House
 from support.waiting import pause, until
-from support.wire_app import Frame, Refusal
+from support.wire_app import Frame, Refusal, check_gap_free, of_kind
 
 GONE: Final = (OSError, EOFError, WebSocketException, ConnectionError)
 SOON: Final = {
     "comfyledger.workers.fleet.membership.BEAT_S": 0.2,
     "comfyledger.workers.fleet.membership.LOOK_S": 0.2,
     "comfyledger.workers.fleet.membership.AGAIN_S": 0.1,
+    "comfyledger.workers.fleet.orphans.AGAIN_S": 0.5,
     "comfyledger.workers.fleet.orphans.LOOK_EVERY_S": 0.2,
     "comfyledger.workers.webhooks.turn.TURN_S": 4.0,
     "comfyledger.workers.webhooks.turn.SAFE_S": 2.0,
@@ -93,15 +94,25 @@ class BoxHouse(House):
         """
         (self.folder / "config.toml").write_text(text)
 
+    def gave_up(self) -> bool:
+        """Whether the daemon has ended because the shared log is not what it was."""
+        said = {fact["event"]: fact for fact in self.daemon.errors()}
+        return self.daemon.exit_code() is not None and "lost events" in str(said)
+
+    def holds(self, text: str) -> bool:
+        """Whether a text is in the files of the replica."""
+        files = [path for path in self.state.glob("ledger.db*") if path.is_file()]
+        return any(text.encode() in path.read_bytes() for path in files)
+
     def kill(self) -> None:
         """The daemon alone; its stand-in goes on."""
         self.daemon.signal(signal.SIGKILL)
 
-    def row(self) -> tuple[bool, int]:
-        """Whether the box takes part, as its own replica has it, and its term."""
+    def knows(self, box: str) -> tuple[bool, int]:
+        """Whether a box takes part, as the replica of this one has it, and its term."""
         with closing(sqlite3.connect(f"file:{self.replica}?mode=ro", uri=True)) as connection:
-            found = connection.execute("SELECT present, term FROM boxes WHERE name = ?", (self.name,)).fetchone()
-        return bool(found and found[0]), found[1] if found else 0
+            found = connection.execute("SELECT present, row FROM boxes WHERE name = ?", (box,)).fetchone()
+        return (bool(found[0]), json.loads(found[1])["term"]) if found else (False, 0)
 
     def end_of_log(self) -> End:
         with closing(sqlite3.connect(f"file:{self.replica}?mode=ro", uri=True)) as connection:
@@ -110,14 +121,13 @@ class BoxHouse(House):
 
 
 class BoxHouses:
-    """The boxes by name. Nothing runs before `begin`, but the cluster."""
+    """The boxes by name. Nothing runs before `begin`. `address`: of an empty database."""
 
     def __init__(
-        self, folder: Path, cluster: Cluster, names: Iterable[str] = ("north", "south", "west"), lease_s: float = 2.0
+        self, folder: Path, address: str, names: Iterable[str] = ("north", "south", "west"), lease_s: float = LEASE_S
     ) -> None:
-        self.folder, self.cluster = folder, cluster
+        self.folder, self.address = folder, address
         self.images = folder / "images"
-        self.address = cluster.database()
         self.boxes = {name: BoxHouse(folder, name, self.address, lease_s) for name in names}
         self.told: list[Told] = []
 
@@ -140,6 +150,16 @@ class BoxHouses:
         for one in others:
             await asyncio.to_thread(one.join, first)
         await asyncio.gather(*(one.daemon.begin() for one in self.all))
+        for one in self.all:
+            await self._until_all_are_known(one)
+
+    async def _until_all_are_known(self, box: BoxHouse) -> None:
+        async def are_known() -> bool:
+            async with box.app() as app:
+                known = (await app.ask("server_info"))["backends"]
+            return {one["name"] for one in known if one["connected"]} == {one.backend for one in self.all}
+
+        await until(are_known, f"{box.name} knows the ComfyUIs of all boxes")
 
     def end(self) -> None:
         for one in self.all:
@@ -182,6 +202,10 @@ class BoxHouses:
         found: list[Frame] = await until(all_settled, "all batches are settled")
         return found
 
+    async def until_left(self, name: str, seen_by: str) -> None:
+        """Until another box knows that a box has left."""
+        await until(lambda: not self[seen_by].knows(name)[0], f"{name} has left")
+
     # ---- what was seen
 
     def stored(self) -> dict[str, Path]:
@@ -211,6 +235,23 @@ class BoxHouses:
         await until(all_are_there, "all replicas have the whole log")
         log, head = self.log()
         return History(self.told, log, head, {one.name: one.end_of_log() for one in self.all})
+
+
+async def check_boxes(boxes: BoxHouses, *batches: Frame) -> list[Frame]:
+    """Each image of these batches is stored once, whole, under its own number, and nothing else is. Returns the log."""
+    assert violations(await boxes.history()) == []
+    images = [image for batch in batches for image in batch["images"]]
+    files = boxes.stored()
+    assert {image["state"] for image in images} == {"stored"}
+    assert sorted(files) == sorted(image["public_id"] for image in images)
+    for batch in batches:
+        drawn = boxes.rendered(batch["batch_id"])
+        assert all(House.drawn(files[image["public_id"]]) in drawn for image in batch["images"])
+    async with boxes.all[0].app() as app:
+        log = await app.log()
+    check_gap_free(log)
+    assert len(of_kind(log, "image_uploaded")) == len(images)
+    return log
 
 
 def _nobody(*_: object) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.box_houses import BoxHouses
 from support.cloudinary_process import CloudHouse
 from support.fleet import Fleet
 from support.processes import House, StandIn
@@ -37,6 +38,21 @@ def kept(made: House, request: pytest.FixtureRequest) -> Iterator[House]:
         made.end()
         if request.node.stash.get(FAILED, False):
             print(f"logs are in {made.folder}\n{made.daemon.last_words()}\n{made.comfyui.last_words()}")
+
+
+@contextlib.contextmanager
+def kept_boxes(made: BoxHouses, request: pytest.FixtureRequest) -> Iterator[BoxHouses]:
+    """The same for the boxes of a fleet."""
+    try:
+        yield made
+        if not request.node.stash.get(FAILED, False):
+            for one in made.all:
+                check_laws(one)
+    finally:
+        made.end()
+        if request.node.stash.get(FAILED, False):
+            for one in made.all:
+                print(f"logs are in {one.folder}\n{one.daemon.last_words()}")
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ from comfyledger.startup import digests
 from comfyledger.startup.all_backends import AllBackends
 from comfyledger.startup.backends import Backends
 from comfyledger.startup.build_comfyui import Builder, first_answers
-from comfyledger.startup.build_workers import Background, build_background
+from comfyledger.startup.build_workers import Background, build_background, input_copies
 from comfyledger.startup.fleet import Loop, fleet_loops
 from comfyledger.startup.greeting import ComfyUISeen, greeting
 from comfyledger.startup.ids import id_source, salt, wall_ms
@@ -269,7 +269,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     stack.push_async_callback(thumbnails.close)
     configured = partial(configured_inputs, workflows, characters)
     rows = RowCache(engine, state.reader)
-    held = LoadedBytes(state.inputs, images, rows)
+    copies = input_copies(settings, state, engine, peers)
+    held = LoadedBytes(state.inputs, images, rows, copies)
     guarded = await stack.enter_async_context(guarded_session())
     builder = Builder(settings, session, kept, guarded, progress, reporter, state, secrets, rows, held, tools.checks)
     backends = Backends(builder, engine, reporter, progress, fleet)
@@ -279,7 +280,9 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     engine.observe(added.committed)
     file_urls = FileUrls(engine.view.secret, settings.file_urls_path, settings.door, time.time, stores)
     webhooks = await _webhooks(settings, engine, state, reporter, file_urls)
-    background = build_background(settings, state, engine, stores, backends, rows, reporter, configured, time.time)
+    background = build_background(
+        settings, state, engine, stores, backends, rows, reporter, configured, time.time, copies
+    )
     context = await _context(
         settings,
         state,

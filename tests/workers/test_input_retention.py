@@ -33,10 +33,22 @@ NAMES = [digest(content) for content in FILES]
 OLD_MS = 100 * DAY_MS
 
 
+class AtNorth:
+    """A fleet in which another box keeps some inputs."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def is_copy(self, row: InputRow) -> bool:
+        return row.sha256 in self._names
+
+
 class House:
     """A folder of inputs, its retention, and a ledger that is only rows. `now_ms` is the clock of all of them."""
 
-    def __init__(self, root: Path, keep_days: float = 7, quota_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self, root: Path, keep_days: float = 7, quota_bytes: int = 1_000_000, copies: AtNorth | None = None
+    ) -> None:
         self.ledger = PlainLedger()
         self.ledger.now_ms = OLD_MS
         self.stuck_lanes: list[tuple[str, str]] = []
@@ -52,6 +64,7 @@ class House:
             quota_bytes,
             lambda: self.ledger.now_ms,  # type: ignore[arg-type]
             lambda: self.configured,
+            copies,
         )
 
     # ---- what the daemon would read
@@ -170,6 +183,24 @@ async def test_what_the_configuration_names_stays_whether_it_is_used_or_not(tmp_
     assert await house.clear(later_ms=40 * DAY_MS) == [0]
     house.configured.clear()
     assert await house.clear() == []
+
+
+async def test_a_copy_of_what_another_box_keeps_makes_room_without_an_event(tmp_path: Path) -> None:
+    house = House(tmp_path / "inputs", quota_bytes=2 * SIZE + 10, copies=AtNorth(NAMES[0]))
+    for number in range(3):
+        await house.add(number, later_ms=YOUNG_MS)
+    assert [house.store.has(name) for name in NAMES[:3]] == [False, True, True]
+    assert all(row.is_usable for row in house.rows())
+
+
+async def test_what_lies_at_another_box_makes_no_room_here_and_is_not_missing(tmp_path: Path) -> None:
+    house = House(tmp_path / "inputs", quota_bytes=SIZE + 10, copies=AtNorth())
+    house.take(AddInput("app", NAMES[5], SIZE, "png", 4, 4, "whole", "north"))
+    assert await house.retention.report_missing() == 0
+    for number in range(2):
+        await house.add(number, later_ms=YOUNG_MS)
+    usable = {row.sha256 for row in house.rows() if row.is_usable}
+    assert usable == {NAMES[1], NAMES[5]}
 
 
 async def test_the_days_begin_when_the_last_batch_has_ended(house: House) -> None:

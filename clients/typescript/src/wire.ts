@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 0bf8db7f75e576553c5b1ffe637a597ea373aea6acfea4c6f6844767b7458bde
+// Made by generate.py from the JSON Schema of the wire, sha256 75f1814dc61ad40d2a32460a6cf7089eab867b5519a594a2a26723d1e6ca9100
 
 /**
  * What a client sends.
@@ -3324,6 +3324,10 @@ export interface InputAddedEvent {
    * How far the file was checked: `whole`; `structure` if the parts were checked but the content was not decoded; `length` if only its length could be compared.
    */
   checked?: "length" | "structure" | "whole";
+  /**
+   * The box whose folder has it; empty without a fleet.
+   */
+  box?: string;
 }
 /**
  * The bytes are about to be uploaded to a ComfyUI for the first time. The event is durable before the call, so it is known where a copy may be.

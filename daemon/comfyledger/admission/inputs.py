@@ -50,9 +50,8 @@ class _Adding:
         return row is not None and row.is_usable and self._label in row.labels
 
     async def record(self, file: ProvedFile) -> wire.InputInfo:
-        command = AddInput(
-            self._label, file.sha256, file.size_bytes, file.extension, file.width, file.height, file.checked
-        )
+        about = (file.sha256, file.size_bytes, file.extension, file.width, file.height, file.checked)
+        command = AddInput(self._label, *about, box=self._context.fleet.own)
         known = await self._context.engine.command(command)
         return wire.InputInfo(
             PREFIX + file.sha256,

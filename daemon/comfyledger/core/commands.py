@@ -226,7 +226,8 @@ class ReviewImages(Command[Changed], frozen=True):
 
 
 class AddInput(Command[InputKnown], frozen=True):
-    """An input file was uploaded: its bytes are checked and on stable storage in the folder of inputs."""
+    """An input file was uploaded: its bytes are checked and on stable storage in the folder of inputs. `box`: whose
+    folder, in a fleet."""
 
     sha256: str
     size_bytes: int
@@ -234,6 +235,7 @@ class AddInput(Command[InputKnown], frozen=True):
     width: int
     height: int
     checked: Checked
+    box: str = ""
 
 
 class ForgetInput(Command[Changed], frozen=True):

@@ -45,6 +45,9 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     """When it was uploaded last, in milliseconds since 1970."""
     also_named: dict[str, str] = {}
     """By label: the extension that it gave bytes of no known kind, if the file is kept under another."""
+    box: str = ""
+    """The box of the fleet to which it was uploaded last, and which keeps it. Others have copies as they need it. Empty
+    without a fleet, and for what is from before it."""
 
     def extension_for(self, label: str) -> str:
         """The extension as a label gave it, so that it does not learn what another label did."""

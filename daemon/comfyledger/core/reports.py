@@ -248,7 +248,10 @@ class InputUnused(InputReport, frozen=True):
 
 
 class InputFound(InputReport, frozen=True):
-    """The bytes are in the daemon's own folder, from which they had gone. The answer says whether they stay."""
+    """The bytes are in the daemon's own folder, from which they had gone. The answer says whether they stay. `box`: of
+    the daemon, in a fleet."""
+
+    box: str = ""
 
 
 class InputRemoving(InputReport, frozen=True):

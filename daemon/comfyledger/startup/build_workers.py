@@ -16,10 +16,13 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.settings import ComfyUI as Section
 from comfyledger.settings import Settings
 from comfyledger.startup.backends import Backends
+from comfyledger.startup.ids import wall_ms
 from comfyledger.startup.open_state import State
 from comfyledger.workers.backends.mover import Mover
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.fleet.orphans import Orphans
+from comfyledger.workers.fleet.peers import Peers
+from comfyledger.workers.inputs.copies import InputCopies
 from comfyledger.workers.inputs.known import Known, lost_to
 from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.inputs.retention import InputRetention
@@ -50,6 +53,7 @@ class Background(msgspec.Struct, frozen=True):
     input_retention: InputRetention
     inputs_lost: Known
     orphans: Orphans | None
+    copies: InputCopies | None
 
     async def sweep_and_check(self, *, is_current: bool) -> None:
         """Once before the first batch: remove what a crash left of files, and check the room on the disks.
@@ -68,7 +72,18 @@ class Background(msgspec.Struct, frozen=True):
             [self.inputs.watch(), self.input_retention.run()],
         )
         of_fleet = [self.orphans.run()] if self.orphans is not None else []
+        of_fleet += [self.copies.run(self.workers.input_remover)] if self.copies is not None else []
         return [self.mover.run(), self.retention.run(), self.follower.run(), *of_disks, *of_inputs, *of_fleet]
+
+
+def input_copies(settings: Settings, state: State, engine: Engine, peers: Peers | None) -> InputCopies | None:
+    """Of inputs that other boxes keep; None without a fleet."""
+    if peers is None:
+        return None
+    view, box = engine.view, settings.box
+    made = InputCopies(state.inputs, state.reader, peers, view.boxes, box.name, box.orphan_after_s, wall_ms)
+    engine.observe(made.committed)
+    return made
 
 
 def build_background(
@@ -81,6 +96,7 @@ def build_background(
     reporter: Reporter,
     configured_inputs: Callable[[], Collection[str]],
     now_s: Callable[[], float],
+    copies: InputCopies | None = None,
 ) -> Background:
     """Nothing of it runs yet. `configured_inputs`: those that the configuration names, by SHA-256. `now_s`: the wall
     clock, to which the age of files is compared.
@@ -90,7 +106,7 @@ def build_background(
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings), disks)
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
     outputs = partial(_outputs, backends.sections, state, now_s)
-    sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter)
+    sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter, settings.box_name)
     workers = Workers(backends.renderers, uploader, deleter, sources, remover, reporter, disk_guard, settings.box_name)
     return Background(
         workers=workers,
@@ -101,7 +117,8 @@ def build_background(
         disk_guard=disk_guard,
         disks=disks,
         inputs=state.inputs,
-        input_retention=_input_retention(settings, state, engine, reporter, remover, now_s, configured_inputs),
+        input_retention=_input_retention(settings, state, engine, reporter, remover, now_s, configured_inputs, copies),
+        copies=copies,
         inputs_lost=lost_to(reader),
         orphans=Orphans(engine.view, FileRestorer(stores, rows, spool), reporter) if settings.box_name else None,
     )
@@ -115,6 +132,7 @@ def _input_retention(
     remover: InputRemover,
     now_s: Callable[[], float],
     configured: Callable[[], Collection[str]],
+    copies: InputCopies | None,
 ) -> InputRetention:
     inputs = settings.inputs
     made = InputRetention(
@@ -126,6 +144,7 @@ def _input_retention(
         inputs.quota_bytes,
         lambda: int(now_s() * 1_000),
         configured,
+        copies,
     )
     engine.observe(made.committed)
     return made

@@ -38,6 +38,7 @@ def add_input(draft: Draft, command: AddInput) -> InputKnown:
             height=command.height,
             by=command.label,
             checked=command.checked,
+            box=command.box,
         )
     )
     return InputKnown(command.sha256, new=not is_known)
@@ -157,8 +158,8 @@ def input_report(draft: Draft, report: InputReport) -> msgspec.Struct | None:
             return _sending(draft, row, report)
         case InputUnused():
             return _unused(draft, row, report)
-        case InputFound():
-            return _found(draft, row)
+        case InputFound(box=box):
+            return _found(draft, row, box)
         case InputRemoving(backend=backend, name=name):
             return Wanted(go=row is not None and _is_removing(row, backend, name))
         case InputGone(backend=backend, name=name, found=found):
@@ -198,12 +199,12 @@ def _unused(draft: Draft, row: InputRow | None, report: InputUnused) -> Wanted:
     return Wanted(go=True)
 
 
-def _found(draft: Draft, row: InputRow | None) -> Wanted:
+def _found(draft: Draft, row: InputRow | None, box: str) -> Wanted:
     """The labels that had it have it again, unless it was forgotten."""
     if row is None or row.forgetting or row.here == "removing":
         return Wanted(go=False)
     for label in row.labels_before if not row.here else ():
-        added = InputAdded(row.sha256, row.size_bytes, row.extension, row.width, row.height, label, row.checked)
+        added = InputAdded(row.sha256, row.size_bytes, row.extension, row.width, row.height, label, row.checked, box)
         draft.emit(added)
     return Wanted(go=bool(row.labels or row.labels_before))
 

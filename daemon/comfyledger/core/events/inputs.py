@@ -36,6 +36,9 @@ class InputAdded(Event, frozen=True):
     height: Height
     by: By
     checked: HowChecked = "whole"
+    box: Annotated[str, Meta(description="The box whose folder has it; empty without a fleet.", examples=["north"])] = (
+        ""
+    )
 
 
 class InputSent(Event, frozen=True):

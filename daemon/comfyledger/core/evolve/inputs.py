@@ -48,6 +48,7 @@ def input_added(state: Slice, event: InputAdded, recorded: Recorded) -> tuple[Ro
             forgetting=False,
             copies=_copies(before, "removing", "sent"),
             added_ms=recorded.at_ms,
+            box=event.box,
         ),
     )
 

@@ -27,12 +27,16 @@ _ON_ITS_WAY: Final = re.compile(r"\.(?:[0-9a-f]{64}-)?[0-9]+\.(?:raw|pinned)|\.[
 _INPUTS: Final = "SELECT sha256, row FROM inputs WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
 
 
-def check_inputs(connection: sqlite3.Connection, root: Path, now_s: float, tally: Tally, progress: Progress) -> None:
-    """Check every file and every row. `now_s` is the wall clock. Raises OSError if the folder cannot be read."""
+def check_inputs(
+    connection: sqlite3.Connection, root: Path, now_s: float, tally: Tally, progress: Progress, box: str = ""
+) -> None:
+    """Check every file and every row. `now_s` is the wall clock. `box`: whose folder it is, in a fleet; other boxes may
+    keep what it does not have. Raises OSError if the folder cannot be read.
+    """
     total = connection.execute("SELECT count(*) FROM inputs").fetchone()[0]
     for number, row in enumerate(_rows(connection), 1):
-        if _wrong(root, row):
-            _add_if_still_wrong(connection, root, row.sha256, tally)
+        if _wrong(root, row, box):
+            _add_if_still_wrong(connection, root, row.sha256, tally, box)
         progress("input files", number, total)
     for path in files_in(root):
         if not _ON_ITS_WAY.fullmatch(path.name) and not _is_known(connection, root, path) and is_old(path, now_s):
@@ -52,7 +56,7 @@ def _path_of(root: Path, row: InputRow) -> Path:
     return root / row.sha256[:2] / f"{row.sha256}.{row.extension}"
 
 
-def _wrong(root: Path, row: InputRow) -> tuple[str, str] | None:
+def _wrong(root: Path, row: InputRow, box: str) -> tuple[str, str] | None:
     """The kind of finding about an input's file, and a text about it; None if the file is right or may have gone."""
     if row.here != "kept":
         return None
@@ -61,13 +65,13 @@ def _wrong(root: Path, row: InputRow) -> tuple[str, str] | None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return None if digest == row.sha256 else ("input_changed", "its bytes are not those that were added")
     except FileNotFoundError:
-        return "input_missing", "it is missing"
+        return ("input_missing", "it is missing") if row.box == box else None
 
 
-def _add_if_still_wrong(connection: sqlite3.Connection, root: Path, sha256: str, tally: Tally) -> None:
+def _add_if_still_wrong(connection: sqlite3.Connection, root: Path, sha256: str, tally: Tally, box: str) -> None:
     """Add a finding if the file is still wrong by the row as it is now."""
     row = _row(connection, sha256)
-    if row is not None and (wrong := _wrong(root, row)):
+    if row is not None and (wrong := _wrong(root, row, box)):
         kind, how = wrong
         tally.add(kind, str(_path_of(root, row)), f"The file of the input sha256:{sha256}: {how}.")
 

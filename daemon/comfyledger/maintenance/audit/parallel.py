@@ -124,7 +124,7 @@ def check_rest(live: sqlite3.Connection, scope: Scope, tally: Tally, progress: P
     with part("the rows of the images", tally):
         check_spool(live, Path(scope.folders.spool), scope.now_s, tally, progress, scope.folders.box)
     with part("the rows of the inputs", tally):
-        check_inputs(live, Path(scope.folders.inputs), scope.now_s, tally, progress)
+        check_inputs(live, Path(scope.folders.inputs), scope.now_s, tally, progress, scope.folders.box)
     with part("the thumbnails", tally):
         check_thumbnails(live, Path(scope.folders.thumbnails), scope.now_s, tally)
 

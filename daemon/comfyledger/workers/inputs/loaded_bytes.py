@@ -5,9 +5,9 @@ store. They are exactly those that were recorded, or there are none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import structlog
 
@@ -15,10 +15,13 @@ from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import ImageAt, LoadedFile
 from comfyledger.errors import Refused
 from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.inputs.copies import CopyGone, CopyLater, InputCopies
 from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.row_cache import RowCache
 
 _LATER: Final = frozenset({"busy", "store_unavailable", "box_away"})
+
+_AGAIN: Final = "Add the file again with `comfyledger input add FILE`, then retry the batch."
 
 log = structlog.get_logger("comfyledger.inputs")
 
@@ -34,8 +37,12 @@ class BytesLater(Exception):
 class LoadedBytes:
     """Of one daemon."""
 
-    def __init__(self, inputs: InputStore, images: FileSource, rows: RowCache) -> None:
+    def __init__(
+        self, inputs: InputStore, images: FileSource, rows: RowCache, copies: InputCopies | None = None
+    ) -> None:
+        """`copies`: from other boxes of the fleet, if there is one."""
         self._inputs = inputs
+        self._copies = copies
         self._images = images
         self._rows = rows
         self._is_asking = False
@@ -56,38 +63,52 @@ class LoadedBytes:
                 yield file
 
     async def must_wait(self, load: LoadedFile) -> bool:
-        """Whether the bytes of a source lie in stores alone, and these cannot give them now.
+        """Whether the bytes of a source lie in stores or at other boxes alone, and these cannot give them now.
 
-        One prompt asks a store at a time, and others wait: a store that hangs must not hold the places of all prompts.
+        One prompt asks at a time, and others wait: a store that hangs must not hold the places of all prompts.
         """
         if load.source is None:
-            return False
+            must_copy = self._copies is not None and not self._inputs.has(load.sha256)
+            return must_copy and (self._is_asking or await self._ask(load.sha256, self._input(load)))
         try:
             image = await self._image(load.source, load.sha256)
         except BytesGone:
             return False  # that is told when the prompt is sent
         if await self._images.is_in_spool(image):
             return False
-        return self._is_asking or await self._ask(image)
+        return self._is_asking or await self._ask(image.public_id, self._looked(image))
 
-    async def _ask(self, image: ImageRow) -> bool:
+    async def _looked(self, image: ImageRow) -> None:
+        async with self._opened(image):
+            pass
+
+    async def _ask(self, about: str, work: Coroutine[Any, Any, BinaryIO | None]) -> bool:
+        """Whether bytes cannot be had now. `about`: what they are of."""
         self._is_asking = True
         try:
-            async with self._opened(image):
-                return False
+            if (file := await work) is not None:
+                file.close()
         except BytesGone:
-            return False
+            return False  # that is told when the prompt is sent
         except BytesLater as later:
-            log.info("prompt.waits_for_bytes", image=image.public_id, error=str(later))
+            log.info("prompt.waits_for_bytes", image=about, error=str(later))
             return True
         finally:
             self._is_asking = False
+        return False
 
     async def _input(self, load: LoadedFile) -> BinaryIO:
         file = await asyncio.to_thread(self._inputs.open, load.sha256, load.extension)
+        if file is None and self._copies is not None:
+            try:
+                await self._copies.fetch(load.sha256)
+            except CopyLater as later:
+                raise BytesLater(str(later)) from later
+            except CopyGone as gone:
+                raise BytesGone(f"{gone} {_AGAIN}") from gone
+            file = await asyncio.to_thread(self._inputs.open, load.sha256, load.extension)
         if file is None:
-            hint = "Add the file again with `comfyledger input add FILE`, then retry the batch."
-            raise BytesGone(f"The bytes of the input sha256:{load.sha256} are not here any more. {hint}")
+            raise BytesGone(f"The bytes of the input sha256:{load.sha256} are not here any more. {_AGAIN}")
         return file
 
     async def _image(self, source: ImageAt, sha256: str) -> ImageRow:

@@ -8,6 +8,7 @@ the file is there or has gone.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -27,9 +28,15 @@ log = structlog.get_logger("comfyledger.inputs")
 class InputRemover:
     """Deletes inputs from the folder of this daemon."""
 
-    def __init__(self, store: InputStore, reporter: Reporter) -> None:
+    def __init__(self, store: InputStore, reporter: Reporter, box: str = "") -> None:
+        """`box`: of this daemon, in a fleet."""
         self._store = store
         self._reporter = reporter
+        self._box = box
+
+    async def drop_copy(self, sha256: str, is_unwanted: Callable[[], Awaitable[bool]]) -> None:
+        """Delete a file that the ledger does not take for this box's own. Raises SpoolUnusable."""
+        await self._removed(sha256, _Dropping(is_unwanted))
 
     async def remove(self, sha256: str) -> None:
         """Delete a file if the ledger still says so. Raises SpoolUnusable."""
@@ -39,7 +46,7 @@ class InputRemover:
         """Report a file that is here although the ledger took it for lost. If it is not whole, or nobody wants it, it
         is deleted. Raises SpoolUnusable.
         """
-        await self._removed(sha256, _TakingBack(sha256, extension, self._store, self._reporter))
+        await self._removed(sha256, _TakingBack(sha256, extension, self._store, self._reporter, self._box))
 
     async def _removed(self, sha256: str, removing: Removing) -> None:
         try:
@@ -51,7 +58,8 @@ class InputRemover:
 
 
 class _TakingBack:
-    def __init__(self, sha256: str, extension: str, store: InputStore, reporter: Reporter) -> None:
+    def __init__(self, sha256: str, extension: str, store: InputStore, reporter: Reporter, box: str) -> None:
+        self._box = box
         self._sha256 = sha256
         self._extension = extension
         self._store = store
@@ -62,11 +70,22 @@ class _TakingBack:
         if file is None:
             return True
         file.close()
-        answer = await self._reporter.report(InputFound(self._sha256))
+        answer = await self._reporter.report(InputFound(self._sha256, self._box))
         return isinstance(answer, Wanted) and not answer.go
 
     async def record(self, *, found: bool) -> None:
         """The ledger says already that it is not here."""
+
+
+class _Dropping:
+    def __init__(self, is_unwanted: Callable[[], Awaitable[bool]]) -> None:
+        self._is_unwanted = is_unwanted
+
+    async def is_unwanted(self) -> bool:
+        return await self._is_unwanted()
+
+    async def record(self, *, found: bool) -> None:
+        """The ledger does not say that it is here."""
 
 
 class _Removing:

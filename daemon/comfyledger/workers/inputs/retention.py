@@ -48,6 +48,14 @@ class InputRows(Protocol):
     async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]: ...
 
 
+class Copies(Protocol):
+    """What a box of a fleet has of inputs that other boxes keep."""
+
+    def is_copy(self, row: InputRow) -> bool:
+        """Whether another box that takes part keeps this input."""
+        ...
+
+
 class InputRetention:
     """Finds inputs that nobody needs. `now_ms` is the wall clock, because events carry its times.
 
@@ -65,7 +73,9 @@ class InputRetention:
         quota_bytes: int,
         now_ms: Callable[[], int],
         configured: Callable[[], Collection[str]],
+        copies: Copies | None = None,
     ) -> None:
+        """`copies`: what this box has of inputs that other boxes keep; None without a fleet."""
         self._store = store
         self._reader = reader
         self._reporter = reporter
@@ -74,12 +84,13 @@ class InputRetention:
         self._quota_bytes = quota_bytes
         self._now_ms = now_ms
         self._configured = configured
+        self._copies = copies
         self._wake = asyncio.Event()
         self._room = asyncio.Lock()
         store.make_room = self.make_room
 
     def committed(self, committed: Committed) -> None:
-        """Look soon if a batch that loads files has ended. An observer of commits."""
+        """Look soon if a batch that loads files has ended, or if an input was erased. An observer of commits."""
         if any(map(_may_free, committed.rows.values())):
             self._wake.set()
 
@@ -123,9 +134,12 @@ class InputRetention:
         return len(back)
 
     async def report_missing(self) -> int:
-        """Report the inputs whose files are not here. Who adds one again may use it again. Returns how many."""
+        """Report the inputs whose files are not here. Who adds one again may use it again. Returns how many.
+
+        In a fleet another box may have them: whoever needs one asks for it.
+        """
         after, missing = "", 0
-        while rows := await self._reader.inputs_kept(after, PAGE):
+        while self._copies is None and (rows := await self._reader.inputs_kept(after, PAGE)):
             sizes, after = self._store.sizes, rows[-1].sha256
             gone = [row.sha256 for row in rows if row.here == "kept" and row.sha256 not in sizes]
             missing += sum(await asyncio.gather(*map(self._report_missing, gone)))
@@ -143,7 +157,10 @@ class InputRetention:
         Returns how many inputs are erased. Raises Refused if the ledger cannot be read now.
         """
         gone = await self._clear_unused(self._now_ms() - self._keep_ms)
-        gone += await self._report([row.sha256 for row in await self._for_room(0)], "quota")
+        going = await self._for_room(0)
+        gone += await self._report([row.sha256 for row in going if not self._is_copy(row)], "quota")
+        for row in filter(self._is_copy, going):
+            await self._drop(row)
         return _counted(gone)
 
     async def clear_forgotten(self) -> int:
@@ -168,8 +185,23 @@ class InputRetention:
         """
         async with self._room:
             for row in await self._for_room(size_bytes):
-                if not self._store.is_adding(row.sha256) and await self._report([row.sha256], "quota"):
+                if self._store.is_adding(row.sha256):
+                    continue
+                if self._is_copy(row):
+                    await self._drop(row)
+                elif await self._report([row.sha256], "quota"):
                     await self._remove(row.sha256)
+
+    def _is_copy(self, row: InputRow) -> bool:
+        return self._copies is not None and self._copies.is_copy(row)
+
+    async def _drop(self, row: InputRow) -> None:
+        """Delete a copy of what another box keeps, and nothing in the ledger."""
+
+        async def is_unwanted() -> bool:
+            return self._is_copy(row)
+
+        await self._remover.drop_copy(row.sha256, is_unwanted)
 
     async def _remove(self, sha256: str) -> None:
         """Delete a file now, unless somebody has begun to add it again: then the deletion is owed."""
@@ -183,7 +215,8 @@ class InputRetention:
             return []
         rows = await self._reader.inputs_unused(self._now_ms(), ROOM_MAX + len(self._configured()))
         chosen: list[InputRow] = []
-        for row in self._old(rows):
+        here = (row for row in self._old(rows) if self._copies is None or self._store.has(row.sha256))
+        for row in here:
             if excess > 0 and not self._store.is_adding(row.sha256):
                 chosen.append(row)
                 excess -= row.size_bytes

@@ -118,6 +118,10 @@ class InputStore:
         """How many bytes each file has, by its digest."""
         return dict(self._sizes)
 
+    def has(self, sha256: str) -> bool:
+        """Whether there is a file of these bytes, or room is kept for one that comes."""
+        return sha256 in self._sizes
+
     @property
     def files(self) -> int:
         return len(self._sizes)

@@ -76,6 +76,24 @@ def test_a_text_is_never_readable_in_the_files_of_the_database_nor_in_a_dump(
     assert holding(south.folder, SECRET.encode())
 
 
+def test_the_secret_of_the_ledger_is_in_every_replica_and_not_readable_in_the_database(
+    two: tuple[Box, Box], cluster: Cluster
+) -> None:
+    """The keys of signed addresses and of calls between boxes follow from it."""
+    secrets_of_boxes = []
+    for box in two:
+        with box.ledger() as ledger:
+            secrets_of_boxes.append(ledger.secret)
+    secret, other = secrets_of_boxes
+    assert secret == other
+    assert len(secret) == 32
+    cluster.execute("CHECKPOINT")
+    dumped = dump(two[0].address)
+    for form in (secret, secret.hex().encode()):
+        assert holding(cluster.folder, form) == []
+        assert not hides(dumped, form)
+
+
 def test_a_forgotten_text_is_in_no_replica_once_each_box_has_caught_up(two: tuple[Box, Box]) -> None:
     north, south = two
     for box in two:

@@ -96,7 +96,7 @@ def _is_replica(path: Path) -> bool:
 
 
 def _identity(own: sqlite3.Connection) -> Identity:
-    return Identity(*(get_meta(own, key) or "" for key in ("ledger_id", "epoch", "secret")))
+    return Identity(*(get_meta(own, key) or "" for key in ("ledger_id", "epoch")))
 
 
 def _fill(
@@ -142,9 +142,11 @@ def _copy(there: Connection, own: sqlite3.Connection, table: str, columns: str, 
 
 
 def _copy_texts(there: Connection, own: sqlite3.Connection, keys: Keys, progress: Progress) -> None:
-    """Seal all texts. They get position 0: whoever joins takes them in before the first line."""
+    """Seal the ledger's secret, and all texts at position 0: whoever joins takes them in before the first line."""
     (count,) = own.execute("SELECT count(*) FROM blobs").fetchone()
-    rows, sealer, done = own.execute(_TEXTS), texts.sealer(there, keys, keys.newest), 0
+    sealer = texts.sealer(there, keys, keys.newest)
+    there.execute(*texts.kept_secret(get_meta(own, "secret") or "", sealer))
+    rows, done = own.execute(_TEXTS), 0
     while page := rows.fetchmany(ROWS):
         there.execute(*texts.kept(0, [Blob(*row) for row in page], sealer))
         done += len(page)
@@ -170,7 +172,7 @@ def join(address: str, path: Path, progress: Progress, box: str = "", carried: t
     with closing(SharedLog(address, keys)) as log:
         identity = log.identity()
         if not path.exists():
-            replica.bear(path, identity.ledger_id, identity.epoch, identity.secret)
+            replica.bear(path, identity.ledger_id, identity.epoch, log.secret())
         elif not _is_replica(path):
             hint = "Choose another --state-dir, or move the ledger away: a box cannot bring one along."
             raise Refused("invalid_field", f"There is a ledger of its own: {path}.", hint=hint)

@@ -53,7 +53,7 @@ class SharedLedger(ports.Ledger):
 
         Raises LedgerUnusable if the replica is of another fleet or epoch, or has what the shared log has not; OSError.
         """
-        log.belong_to(Identity(replica.ledger_id, replica.epoch, replica.secret.hex()))
+        log.belong_to(Identity(replica.ledger_id, replica.epoch))
         with suppress(LogUnreachable):
             log.identity()
             own = replica.head

@@ -176,6 +176,12 @@ class SharedLog:
         with self._connected(READ_S) as connection:
             self.keys.follow(connection)
 
+    def secret(self) -> str:
+        """That of the ledger, in hex. Raises LogUnreachable, LedgerUnusable, OSError."""
+        with self._connected(READ_S) as connection:
+            self.keys.follow(connection)
+            return texts.read_secret(connection, self.keys)
+
     def belong_to(self, identity: Identity) -> None:
         """From now on every new connection must be to this fleet, in this epoch: see `schema.check_same`."""
         self._identity = identity

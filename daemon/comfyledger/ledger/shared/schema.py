@@ -26,8 +26,7 @@ CREATE TABLE fleet (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
     ledger_id text NOT NULL,
-    epoch text NOT NULL,
-    secret text NOT NULL
+    epoch text NOT NULL
 );
 CREATE TABLE head (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -61,16 +60,15 @@ END $$;
 CREATE TRIGGER events_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION events_only_grow();
 """
-_FLEET: Final = "SELECT version, ledger_id, epoch, secret FROM fleet"
+_FLEET: Final = "SELECT version, ledger_id, epoch FROM fleet"
 _HAS_FLEET: Final = "SELECT to_regclass('fleet') IS NOT NULL AND to_regclass('head') IS NOT NULL"
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Which ledger the fleet has: what `meta` of each replica says. `secret`: 32 bytes in hex."""
+    """Which ledger the fleet has: what `meta` of each replica says. The ledger's secret is among the texts."""
 
     ledger_id: str
     epoch: str
-    secret: str
 
 
 def has_fleet(connection: Connection) -> bool:
@@ -86,8 +84,8 @@ def create(connection: Connection, identity: Identity) -> None:
         connection.execute(tables)
     door_files.fill(connection)
     connection.execute(
-        "INSERT INTO fleet (version, ledger_id, epoch, secret) VALUES (%s, %s, %s, %s)",
-        (VERSION, identity.ledger_id, identity.epoch, identity.secret),
+        "INSERT INTO fleet (version, ledger_id, epoch) VALUES (%s, %s, %s)",
+        (VERSION, identity.ledger_id, identity.epoch),
     )
     connection.execute("INSERT INTO head (position, hash) VALUES (0, %s)", (GENESIS,))
 

@@ -55,6 +55,9 @@ SELECT digest, generation, wrapped FROM given JOIN kept USING (digest)"""
 _ERASE: Final = ("DELETE FROM blob_keys WHERE digest = ANY(%s)", "DELETE FROM blobs WHERE digest = ANY(%s)")
 _DUE: Final = "UPDATE wrapping_keys SET is_due = true WHERE generation = (SELECT generation FROM head)"
 
+_OF_LEDGER: Final = "the ledger's secret"
+"""In place of a digest."""
+
 Statement = tuple[str, tuple[Any, ...]]
 
 
@@ -102,6 +105,21 @@ def _cipher(connection: Connection, keys: Keys, generation: int) -> AESGCM:
 def read(connection: Connection, keys: Keys, after: int, upto: int) -> list[Text]:
     """The texts that came with the lines after a position. Raises LedgerUnusable, psycopg.Error."""
     return opened(connection, keys, connection.execute(READ, (after, upto)).fetchall())
+
+
+def kept_secret(secret: str, sealer: Sealer) -> Statement:
+    """Writes the ledger's secret: the keys of signed addresses and of calls between boxes follow from it, and with it
+    a short request could be guessed from its digest. No page of lines has it.
+    """
+    return kept(-1, [Blob(_OF_LEDGER, b"", secret.encode())], sealer)
+
+
+def read_secret(connection: Connection, keys: Keys) -> str:
+    """Raises LedgerUnusable for a database that lost it, psycopg.Error."""
+    found = opened(connection, keys, connection.execute(_READ_THESE, ([_OF_LEDGER],)).fetchall())
+    if not found:
+        raise LedgerUnusable("The shared log has lost its ledger's secret.", hint="Restore the database.")
+    return found[0].blob.content.decode()
 
 
 def read_first(connection: Connection, keys: Keys, after: str, limit: int) -> list[Text]:

@@ -181,3 +181,27 @@ async def test_one_is_added_to_the_box_that_is_asked_and_removed_at_any(tmp_path
             assert "north.gpu-7" not in south.backends.all
             await at_south.remove_backend("north.gpu-7")
             await until(lambda: "north.gpu-7" not in north.backends.all, "north uses it no more")
+
+
+async def test_what_a_comfyui_of_another_box_runs_is_moved_from_any_door(tmp_path: Path) -> None:
+    boxes = Boxes(tmp_path)
+    with slow_machine(), quick_beats():
+        async with boxes.opened("north") as north, boxes.opened("south", seconds_per_image=600) as south:
+            await until(lambda: know_each_other(north, south), "the boxes know each other")
+            async with Client(north.url, north.token) as client:
+                await client.pause("backend:north.main")
+                batch = await client.submit(**NAMES, quantity=1, request_id="r")
+
+                def is_there() -> bool:
+                    return len(north.context.view.attempts_at("south.main")) == 1
+
+                await until(is_there, "south renders it")
+                await client.resume("backend:north.main")
+                moved = await client.move("backend:south.main")
+                assert (moved.moved, moved.stays) == (1, {})
+                assert [image.state for image in (await client.wait(batch.batch_id)).images] == ["stored"]
+                await until(lambda: states_of(south) == "paused", "south has taken it out of its queue")
+
+
+def states_of(door: Any) -> str:
+    return next(str(one.state) for one in door.context.backends(door.context.view.open_work()))

@@ -205,3 +205,16 @@ async def test_what_a_comfyui_of_another_box_runs_is_moved_from_any_door(tmp_pat
 
 def states_of(door: Any) -> str:
     return next(str(one.state) for one in door.context.backends(door.context.view.open_work()))
+
+
+async def test_only_the_box_of_a_comfyui_can_try_it_at_once(two: Any) -> None:
+    north, south = two
+    await south.sim.stop()
+    async with Client(south.url, south.token) as client:
+        await client.submit(**NAMES, quantity=1, backend="south.main", request_id="r")
+        await until(lambda: north.context.view.in_trouble("backend/south.main"), "north knows of the trouble")
+        assert (await client.resume("backend:south.main")).tried
+    async with Client(north.url, north.token) as client:
+        with pytest.raises(Refused) as refused:
+            await client.resume("backend:south.main")
+        assert (refused.value.code, refused.value.hint) == ("other_box", f"Ask the box south, at {south.url}.")

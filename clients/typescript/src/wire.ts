@@ -1,4 +1,4 @@
-// Made by generate.py from the JSON Schema of the wire, sha256 75f1814dc61ad40d2a32460a6cf7089eab867b5519a594a2a26723d1e6ca9100
+// Made by generate.py from the JSON Schema of the wire, sha256 5e8012d17d867df5a2265d0736c97f4efd98b14f3a8d1238b7a48e2645c2487d
 
 /**
  * What a client sends.
@@ -5480,7 +5480,7 @@ export interface OwedInfo {
    */
   what: string;
   /**
-   * Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike runs alone), `source` (an image that it is made from has no bytes yet), `submitting`, `at_comfyui`, `under_way`, `asking` (the stores are asked for numbers), `unfit` (not every ComfyUI takes it), `no_backend` (no ComfyUI is configured that may render it), `stray` (an earlier attempt was left behind), the state of a webhook that delivers nothing, the code of the trouble of a lane or a webhook, or the code of a failure.
+   * Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike runs alone), `source` (an image that it is made from has no bytes yet), `submitting`, `at_comfyui`, `under_way`, `asking` (the stores are asked for numbers), `unfit` (not every ComfyUI takes it), `no_backend` (no ComfyUI is configured that may render it), `stray` (an earlier attempt was left behind), `box_away` (only a box has a file that has left the fleet), the state of a webhook that delivers nothing, the code of the trouble of a lane or a webhook, or the code of a failure.
    */
   code: string;
   /**

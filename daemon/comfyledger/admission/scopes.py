@@ -6,12 +6,14 @@ from collections.abc import Container
 
 from comfyledger import wire
 from comfyledger.admission import webhooks
+from comfyledger.core.backends import box_of
 from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch, ResumeLane
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Changed
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies
+from comfyledger.queries.fleet import other_box
 
 
 def command(context: Dependencies, label: str, scope: str, *, pause: bool) -> Command[Changed]:
@@ -32,19 +34,25 @@ def command(context: Dependencies, label: str, scope: str, *, pause: bool) -> Co
 
 
 async def resumed(context: Dependencies, command: ResumeLane) -> wire.ChangedCount:
-    """End a person's pause. Raises Refused(nothing_to_do) if there is none, unless the lane is in trouble.
+    """End a person's pause. Raises Refused(nothing_to_do) if there is none, unless the lane is in trouble, and
+    (other_box) if another box would have to try the lane.
 
     A lane in trouble is called now and not when its next probe is due. That is no event: it goes on if it works.
     """
     lane, is_stuck = command.lane, context.view.in_trouble(command.lane)
+    kind, _, name = lane.partition("/")
+    box = box_of(name) if kind == "backend" else ""
+    is_tried = is_stuck and box in {"", context.fleet.own}
     try:
         await context.engine.command(command)
     except Refused as refusal:
         if not is_stuck or refusal.code != "nothing_to_do":
             raise
-    if is_stuck:
+        if not is_tried:
+            raise other_box(context, box, f"The box {box} alone can try it.") from refusal
+    if is_tried:
         context.engine.probe_soon(lane)
-    return wire.ChangedCount(0, tried=is_stuck)
+    return wire.ChangedCount(0, tried=is_tried)
 
 
 def _lane(context: Dependencies, kind: str, name: str) -> str | None:

@@ -15,6 +15,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.ports import LogWanted
 from comfyledger.queries import webhooks as lists
 from comfyledger.queries.dependencies import Dependencies
+from comfyledger.queries.fleet import other_box
 from comfyledger.queries.webhook_payload import test_body
 from comfyledger.settings import Webhook
 from comfyledger.settings.backend_urls import backend_url, is_allowed
@@ -99,13 +100,9 @@ async def _replay(context: Dependencies, message: wire.ReplayWebhook) -> wire.We
 
 def _check_delivers(context: Dependencies) -> None:
     """Raises Refused(other_box)."""
-    if context.webhooks.delivers:
-        return
-    there = next((box for box in context.fleet.boxes() if box.about.delivers and box.name != context.fleet.own), None)
-    hint = "`comfyledger status` says which box it is; repeat the request in a moment if there is none."
-    if there is not None:
-        hint = f"Ask the box {there.name}" + (f", at {there.url}." if there.url else ".")
-    raise Refused("other_box", "Another box of the fleet delivers the webhooks.", hint=hint)
+    if not context.webhooks.delivers:
+        heard = (box.name for box in context.fleet.boxes() if box.about.delivers and box.name != context.fleet.own)
+        raise other_box(context, next(heard, ""), "Another box of the fleet delivers the webhooks.")
 
 
 async def _before(context: Dependencies, message: wire.ReplayWebhook) -> int:

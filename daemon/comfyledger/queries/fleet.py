@@ -10,6 +10,7 @@ from comfyledger import wire
 from comfyledger.core.boxes import BoxRow
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import backend_lane
+from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.workers.fleet.heard import HeardBox
 
@@ -76,3 +77,13 @@ def _work(one: wire.BackendInfo, standing: OpenWorkSummary) -> wire.BackendWork:
         fetching=standing.fetching.get(one.name, 0),
         strays=standing.strays.get(one.name, 0),
     )
+
+
+def other_box(context: Dependencies, name: str, text: str) -> Refused:
+    """The refusal of what only another box can do. `name`: of that box, empty if it is not known."""
+    there = context.fleet.box(name) if name else None
+    if there is None:
+        hint = "`comfyledger status` shows the boxes; repeat the request in a moment if it is none of them."
+    else:
+        hint = f"Ask the box {there.name}" + (f", at {there.url}." if there.url else ".")
+    return Refused("other_box", text, hint=hint)

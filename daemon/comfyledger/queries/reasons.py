@@ -14,6 +14,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.core.evolve.inputs import INPUT_FAILED
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.fit_words import TOLD_MAX, of_each
@@ -28,6 +29,7 @@ from comfyledger.core.values import (
     user_lane,
 )
 from comfyledger.ledger.ports import Turns
+from comfyledger.queries.box_reasons import Gone, inputs_at, only_at
 from comfyledger.queries.move_reasons import Places, left_behind, waits_there
 from comfyledger.queries.source_reasons import SOURCE, Sources, by_source, cannot_be_had, waiting_for
 
@@ -43,7 +45,8 @@ _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The 
 
 class Situation(msgspec.Struct, frozen=True):
     """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen, which
-    backends `fit`, and when what they have moves: `move_after_ms` as `Places` has it."""
+    backends `fit`, and when what they have moves: `move_after_ms` as `Places` has it. `gone`: boxes of the fleet that
+    have left. `inputs`: by sha256, those that the prompts load."""
 
     batch: BatchRow
     lanes: Mapping[str, LaneRow] = {}
@@ -52,6 +55,8 @@ class Situation(msgspec.Struct, frozen=True):
     sources: Sources = {}
     fit: Fit = Fit({})
     move_after_ms: Mapping[str, int] = {}
+    gone: Gone = {}
+    inputs: Mapping[str, InputRow] = {}
 
     @property
     def places(self) -> Places:
@@ -138,7 +143,7 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
         stops = [*(_pause(lane, there) for lane in lanes), *_stopped_backends(prompt, there), _trouble(SPOOL, there)]
         why = [_held(there), *stops, _alone(prompt, there), *waiting_for(prompt, there.sources)]
         found = [one for one in why if one is not None] or [_turn(prompt, there)]
-        found += _refused_by(prompt, there)
+        found += [*_refused_by(prompt, there), *inputs_at(prompt, there.inputs, there.gone)]
     else:
         step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)
         found = [one for one in (_trouble_there(prompt, there), step) if one is not None]
@@ -258,7 +263,9 @@ def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.O
             return [wire.OwedInfo("decide", upload.code, said, command, lane, images=[image.index])]
         case _:
             why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane_at(lane, image.box), there))
-            found = [one for one in why if one is not None] or [_upload_turn(upload, lane)]
+            away = only_at(image, there.gone)
+            turn = _upload_turn(upload, lane) if away is None else msgspec.structs.replace(away, lane=lane)
+            found = [one for one in why if one is not None] or [turn]
             return [msgspec.structs.replace(one, what="upload", images=[image.index]) for one in found]
 
 

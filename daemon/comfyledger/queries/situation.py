@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import ImageAt
 from comfyledger.engine import EngineView
@@ -22,6 +23,7 @@ async def situation_of(
 ) -> Situation:
     """What these images of a batch depend on. `prompts`: theirs. `view` says which backends may render them."""
     lanes = await reader.lanes()
+    gone = {row.name: row for row in view.boxes() if not row.present}
     digests = (batch.held_words, *(lane.words for lane in lanes), *serialize.digests_in(images))
     return Situation(
         batch,
@@ -31,7 +33,16 @@ async def situation_of(
         await read_sources(reader, prompts),
         view.fit,
         view.move_after_ms,
+        gone,
+        await _inputs(reader, prompts) if gone else {},
     )
+
+
+async def _inputs(reader: Reader, prompts: Iterable[PromptRow]) -> dict[str, InputRow]:
+    """The inputs that prompts load which are not done."""
+    waiting = (prompt for prompt in prompts if prompt.state == "queued")
+    wanted = {load.sha256 for prompt in waiting for load in prompt.loads if load.source is None}
+    return {row.sha256: row for row in await reader.these_inputs(sorted(wanted))} if wanted else {}
 
 
 async def read_sources(reader: Reader, prompts: Iterable[PromptRow]) -> dict[ImageAt, ImageRow]:

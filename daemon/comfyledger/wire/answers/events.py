@@ -169,8 +169,8 @@ class OwedInfo(Answer, frozen=True):
             "runs alone), `source` (an image that it is made from has no bytes yet), `submitting`, `at_comfyui`, "
             "`under_way`, `asking` (the stores are asked for numbers), `unfit` (not every ComfyUI takes it), "
             "`no_backend` (no ComfyUI is configured that may render it), `stray` (an earlier attempt was left behind), "
-            "the state of a webhook that delivers nothing, the code of the trouble of a lane or a webhook, or the code "
-            "of a failure.",
+            "`box_away` (only a box has a file that has left the fleet), the state of a webhook that delivers nothing, "
+            "the code of the trouble of a lane or a webhook, or the code of a failure.",
             examples=["not_reached"],
         ),
     ]

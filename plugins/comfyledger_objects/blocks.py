@@ -128,6 +128,8 @@ class Blocks:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=True,
             )
+            # It would send a request again by itself, without the body that is used up. The daemon does that.
+            self._session._retry_connection = False
         return self._session
 
     async def close(self) -> None:

@@ -273,7 +273,11 @@ class Bucket:
         from obstore import delete_async
 
         if seen is not None and self._options.kind == "azure" and await self._can_sign(key):
-            await self._blocks.delete(key, seen.etag)
+            try:
+                await self._blocks.delete(key, seen.etag)
+            except Taken:
+                await self.look(key)  # Azure may answer the same if it is gone. This raises FileNotFoundError then.
+                raise
             return
         condition = _unchanged(self._options.kind, seen) if seen is not None else {}
         store = await asyncio.to_thread(opened, self._options, condition) if condition else self._store

@@ -16,7 +16,7 @@ from comfyledger.plugin_api import Deleted, Foreign, Stored, StoreTrouble
 from comfyledger.testing.place import FOLDER, HOSTILE, NAME, STEM, deposit, held, picture
 from comfyledger_objects import uploads
 from support.google_account import made_key
-from support.object_places import ProxiedPlace, azure_place, google_place
+from support.object_places import ProxiedPlace, azure_place, google_place, refusal
 from support.object_servers import AZURITE, Azurite
 from support.objects_process import Objects
 
@@ -93,6 +93,17 @@ async def test_google_deletes_the_object_that_was_looked_at_alone(google: Proxie
 
 async def test_azure_deletes_the_object_that_was_looked_at_alone(azure: ProxiedPlace, tmp_path: Path) -> None:
     await check_deletion(azure, tmp_path)
+
+
+async def test_a_blob_that_is_gone_meanwhile_is_not_another_one(azure: ProxiedPlace, tmp_path: Path) -> None:
+    store, given = azure.store(), deposit(tmp_path, picture(1))
+    await store.prepare()
+    assert isinstance(await store.put(given), Stored)
+    seen = await store._calls.look(KEY)
+    assert await store.delete(held(given)) == Deleted(found=True)
+    azure.proxy.fail(refusal(412, "ConditionNotMet"), lambda request: request.method == "DELETE")
+    with pytest.raises(FileNotFoundError):
+        await store._bucket.delete(KEY, seen)
 
 
 @pytest.mark.parametrize("header", ["x-goog-if-generation-match"])

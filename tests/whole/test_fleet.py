@@ -6,23 +6,19 @@ The files of the store, the log in PostgreSQL and the replicas say what happened
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.box_houses import BoxHouses, check_boxes
-from support.command_line import command
 from support.postgres import POSTGRES, WHY_NOT, Cluster, running
 from support.waiting import until
 from support.wire_app import Refusal, of_kind
 from whole.conftest import kept_boxes
+from whole.soak_boxes import Plan, soak
 
 pytestmark = pytest.mark.skipif(POSTGRES is None, reason=WHY_NOT)
-BATCHES, EACH = 12, 5
-KILLS_OF_BOXES, KILLS_OF_DATABASE = 4, 2
 
 
 @pytest.fixture
@@ -38,52 +34,10 @@ async def boxes(tmp_path: Path, cluster: Cluster, request: pytest.FixtureRequest
         yield made
 
 
-async def check_replicas(boxes: BoxHouses) -> None:
-    """What a person runs on each box. All are at the same end, and each is whole in itself."""
-    heads = set()
-    for one in boxes.all:
-        assert (await command(one, "audit", "--deep"))["findings"] == []
-        replayed = await command(one, "replay", "--check")
-        heads.add(str(sorted(replayed.items())))
-    assert len(heads) == 1
-
-
-async def kill_in_turn(boxes: BoxHouses, cluster: Cluster, seed: int) -> None:
-    """Boxes and the database die at moments that a seed chooses, and come back."""
-    chance = random.Random(seed)
-    victims = ["box"] * KILLS_OF_BOXES + ["database"] * KILLS_OF_DATABASE
-    chance.shuffle(victims)
-    for victim in victims:
-        images = len(boxes.stored())
-        more = images + chance.randint(1, 6)
-        await until(lambda more=more: len(boxes.stored()) >= min(more, BATCHES * EACH - 1), "more images are stored")
-        if victim == "database":
-            await asyncio.to_thread(cluster.restart)
-            continue
-        one = chance.choice(boxes.all)
-        await asyncio.to_thread(one.kill)
-        await one.daemon.begin()
-
-
-@pytest.mark.parametrize("seed", [7])
 async def test_whatever_is_killed_one_series_has_each_number_once_and_each_image_is_stored_once(
-    boxes: BoxHouses, cluster: Cluster, seed: int
+    boxes: BoxHouses, cluster: Cluster
 ) -> None:
-    await boxes.begin(seconds_per_image=0.05)
-    names = list(boxes.boxes)
-    killing = asyncio.create_task(kill_in_turn(boxes, cluster, seed))
-    asked: list[Any] = []
-    async with asyncio.TaskGroup() as group:
-        for number in range(BATCHES):
-            turned = names[number % 3 :] + names[: number % 3]
-            asked.append(group.create_task(boxes.submit(f"r{number}", turned, quantity=EACH)))
-    batch_ids = [task.result()["batch_id"] for task in asked]
-    batches = await boxes.settled("north", *batch_ids)
-    await killing
-    await check_boxes(boxes, *batches)
-    numbers = sorted(image["number"] for batch in batches for image in batch["images"])
-    assert numbers == list(range(1, BATCHES * EACH + 1))
-    await check_replicas(boxes)
+    await soak(boxes, cluster, Plan(images=60, kills=4, database_kills=2, seed=7))
 
 
 async def test_while_the_database_is_away_lists_answer_and_requests_are_refused(

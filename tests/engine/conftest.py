@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine
 from comfyledger.engine import engine as engines
-from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.ledger.shared.ledger import SharedLedger
+from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
+from support.ledger_kinds import KINDS, PARAMETERS
 from support.waiting import DEADLINE_S
 
 
@@ -28,9 +31,10 @@ async def for_ever(_: object) -> None:
 class Rig:
     """An engine that is started by `start` and ended by `stop`. `faults` is what asyncio itself complained of."""
 
-    def __init__(self, path: Path, first_use_wait_s: float, ledger: Any = None) -> None:
-        """`ledger`: one that the caller has opened and closes; else one at the path."""
+    def __init__(self, path: Path, first_use_wait_s: float, opened: AbstractContextManager[Any]) -> None:
+        """`opened`: the ledger, whose tables are in the file at `path`."""
         self.path = path
+        self._opened = ExitStack()
         self.now_ms = 0
         self.effects: list[Effect] = []
         self.asked: list[SeriesUnknown] = []
@@ -38,9 +42,10 @@ class Rig:
         self.faults: list[dict[str, Any]] = []
         self.perform: Callable[[Effect], Awaitable[None]] = for_ever
         self.ask: Callable[[SeriesUnknown], Awaitable[None]] = for_ever
-        self.ledger = ledger or Ledger.open(path)
-        if ledger is None:
-            self.ledger._connection.set_trace_callback(self.statements.append)
+        self.ledger = self._opened.enter_context(opened)
+        self.tables: SqliteLedger = self.ledger._replica if isinstance(self.ledger, SharedLedger) else self.ledger
+        """The ledger in SQLite, or the replica."""
+        self.tables._connection.set_trace_callback(self.statements.append)
         self.engine = Engine(
             self.ledger,
             policy=Policy(),
@@ -95,7 +100,7 @@ class Rig:
             return
         self.closed = True
         await self.stop()
-        self.ledger.close()
+        self._opened.close()
         gc.collect()
         await asyncio.sleep(0)
         assert self.faults == []
@@ -104,13 +109,16 @@ class Rig:
 Started = Callable[..., Rig]
 
 
-@pytest.fixture
-async def make(tmp_path: Path) -> AsyncIterator[Started]:
-    """Makes rigs that are not started yet and closes them in the end, each with no complaint of asyncio."""
-    rigs: list[Rig] = []
+@pytest.fixture(params=PARAMETERS)
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Started]:
+    """Makes rigs that are not started yet and closes them in the end, each with no complaint of asyncio.
 
-    def one(name: str = "ledger.db", first_use_wait_s: float = 3600.0) -> Rig:
-        rigs.append(Rig(tmp_path / name, first_use_wait_s))
+    What an engine does is the same whether its log is its own or shared.
+    """
+    kind, rigs = KINDS[request.param](tmp_path), list[Rig]()
+
+    def one(first_use_wait_s: float = 3600.0) -> Rig:
+        rigs.append(Rig(tmp_path / "ledger.db", first_use_wait_s, kind.opened()))
         return rigs[-1]
 
     yield one

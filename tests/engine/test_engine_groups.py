@@ -122,7 +122,7 @@ async def test_a_name_that_is_taken_refuses_its_own_message_alone(rig: Any) -> N
     await rig.submit(submission("r1"))
     series = submission().series[0]
     await rig.on_thread(
-        lambda: projections.save(rig.ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
+        lambda: projections.save(rig.tables._connection, [SeriesRow(series.key, series.folder, next=2)])
     )
     clients = rig.send(submission("r2"), submission("r3", user="Ann"))
     taken, given = await asyncio.gather(*clients, return_exceptions=True)
@@ -143,7 +143,7 @@ async def test_nothing_leaves_before_the_commit(rig: Any) -> None:
             reached.set()
             go_on.wait(DEADLINE_S)
 
-    bend(rig.ledger, hold)
+    bend(rig.tables, hold)
     news = rig.engine.view.news()
     [client] = rig.send(submission("r1"))
     await until(reached.is_set)
@@ -168,7 +168,7 @@ async def test_during_a_commit_the_next_group_gathers_undecided(rig: Any) -> Non
             reached.set()
             go_on.wait(DEADLINE_S)
 
-    bend(rig.ledger, hold)
+    bend(rig.tables, hold)
     [first] = rig.send(submission("r0"))
     await until(reached.is_set)
     before = len(rig.statements)
@@ -184,7 +184,7 @@ async def test_during_a_commit_the_next_group_gathers_undecided(rig: Any) -> Non
 async def test_of_a_commit_that_fails_nothing_has_left(rig: Any) -> None:
     await rig.submit(submission("r0"))
     position, news = rig.engine.view.position, rig.engine.view.news()
-    bend(rig.ledger, failing("COMMIT", sqlite3.SQLITE_IOERR))
+    bend(rig.tables, failing("COMMIT", sqlite3.SQLITE_IOERR))
     answers = await asyncio.gather(*rig.send(submission("r1"), STUCK), return_exceptions=True)
     assert [type(answer) for answer in answers] == [Refused, Refused]
     assert (rig.engine.view.position, news.done()) == (position, False)
@@ -214,7 +214,7 @@ async def test_the_words_of_a_server_are_kept_only_if_an_event_names_them(rig: A
     await rig.engine.report(LaneStuck("store/folder", "not_reached", words[2]))
     await rig.engine.report(LaneStuck("store/folder", "not_reached", words[3]))
     found = await rig.on_thread(
-        lambda: rig.ledger._connection.execute("SELECT content FROM blobs WHERE key = '' ORDER BY rowid").fetchall()
+        lambda: rig.tables._connection.execute("SELECT content FROM blobs WHERE key = '' ORDER BY rowid").fetchall()
     )
     assert found == [(b"out of memory",), (b"unreachable",)]
 
@@ -227,6 +227,6 @@ async def test_the_words_of_a_report_that_ends_a_cancelled_prompt_are_not_kept(r
     await rig.engine.report(PromptHasFailed("batch-app-r1", 1, 1, "execution_error", words))
     assert log_of(rig.path)[-1].kind == "prompt_removed"
     found = await rig.on_thread(
-        lambda: rig.ledger._connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (words.digest,)).fetchall()
+        lambda: rig.tables._connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (words.digest,)).fetchall()
     )
     assert found == []

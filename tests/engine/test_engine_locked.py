@@ -23,7 +23,7 @@ from support.waiting import until
 async def rig(make: Any) -> Any:
     """An engine that tries for a moment only, and somebody else's connection."""
     made = make()
-    made.ledger.wait_for_locks(0.01)
+    made.tables.wait_for_locks(0.01)
     made.stranger = sqlite3.connect(made.path, isolation_level=None, check_same_thread=False)
     yield made
     made.stranger.close()
@@ -120,7 +120,7 @@ async def test_the_writer_does_not_count_as_stuck_however_long_it_lasts(rig: Any
 async def test_no_kind_of_lock_ends_the_engine(make: Any, monkeypatch: Any, statement: str, code: int) -> None:
     rig = make()
     left = [3]
-    execute = rig.ledger._connection.execute
+    execute = rig.tables._connection.execute
 
     class Faulty:
         def execute(self, sql: str, *values: Any) -> Any:
@@ -134,8 +134,8 @@ async def test_no_kind_of_lock_ends_the_engine(make: Any, monkeypatch: Any, stat
         def __getattr__(self, name: str) -> Any:
             return getattr(connection, name)
 
-    connection = rig.ledger._connection
-    rig.ledger._connection = Faulty()
+    connection = rig.tables._connection
+    rig.tables._connection = Faulty()
     rig.start()
     assert await rig.submit(submission("r1")) == [1, 2, 3]
     assert left == [0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ async def two(tmp_path: Path, cluster: Cluster) -> AsyncIterator[list[Rig]]:
     fleet.join(address, tmp_path / "b.db", lambda *_: None)
     with ExitStack() as stack:
         stack.enter_context(slow_machine())
-        rigs = [Rig(tmp_path / f"{name}.db", 3600.0, opened(stack, tmp_path / f"{name}.db", address)) for name in "ab"]
+        paths = [tmp_path / f"{name}.db" for name in "ab"]
+        rigs = [Rig(path, 3600.0, nullcontext(opened(stack, path, address))) for path in paths]
         yield rigs
         for rig in rigs:
             await rig.close()

@@ -22,7 +22,7 @@ class Held:
 
     def __init__(self, rig: Any, then: Callable[[str], None] = lambda sql: None) -> None:
         self.reached, self.go_on, self._then = threading.Event(), threading.Event(), then
-        bend(rig.ledger, self._hold)
+        bend(rig.tables, self._hold)
 
     def _hold(self, sql: str) -> None:
         if sql == "COMMIT":
@@ -155,7 +155,7 @@ async def test_an_engine_that_cannot_read_its_ledger_ends_and_answers(
     rig = make()
     clients = rig.send(submission("r1"))
     await asyncio.sleep(0)
-    await rig.on_thread(lambda: rig.ledger._connection.execute("ALTER TABLE lanes RENAME TO gone"))
+    await rig.on_thread(lambda: rig.tables._connection.execute("ALTER TABLE lanes RENAME TO gone"))
     rig.start()
     with pytest.raises(LedgerUnusable, match="cannot be read"):
         await rig.running

@@ -27,7 +27,7 @@ LARGE = blob_of(b"x" * 200_000, b"salt")
 async def test_a_full_disk_refuses_commands_and_the_ledger_is_as_before(rig: Any) -> None:
     await rig.submit(submission("r1"))
     position, news, before = rig.engine.view.position, rig.engine.view.news(), log_of(rig.path)
-    await rig.on_thread(lambda: room(rig.ledger, 0))
+    await rig.on_thread(lambda: room(rig.tables, 0))
     for n in range(3):
         with pytest.raises(Refused) as refused:
             await rig.engine.command(submission(f"r{n}", body="large", label="x", prompt="x" * 200_000))
@@ -36,7 +36,7 @@ async def test_a_full_disk_refuses_commands_and_the_ledger_is_as_before(rig: Any
     assert rig.engine.view.shortage is not None
     assert (rig.engine.view.position, news.done()) == (position, False)
     assert log_of(rig.path) == before
-    await rig.on_thread(lambda: room(rig.ledger, 10_000))
+    await rig.on_thread(lambda: room(rig.tables, 10_000))
     assert await rig.submit(submission("r2")) == [4, 5, 6]
     assert rig.engine.view.shortage is None
     check_tables(rig.path)
@@ -47,7 +47,7 @@ async def test_a_full_disk_drops_the_whole_group_it_meets(make: Any) -> None:
     rig = make()
     rig.start()
     await rig.submit(submission("r0"))
-    await rig.on_thread(lambda: room(rig.ledger, 4))
+    await rig.on_thread(lambda: room(rig.tables, 4))
     rig.statements.clear()
     clients = rig.send(*(submission(f"r{n}", prompt="x" * 2_000, salt=bytes([n])) for n in range(1, 40)))
     answers = await asyncio.gather(*clients, return_exceptions=True)
@@ -65,7 +65,7 @@ def after_last_rollback(statements: list[str]) -> list[str]:
 async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any) -> None:
     """There is room for the report and never for a command: while the disk is full reports go alone."""
     await rig.submit(submission("r1", quantity=1))
-    await rig.on_thread(lambda: room(rig.ledger, 0))
+    await rig.on_thread(lambda: room(rig.tables, 0))
     (report,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
     await until(lambda: rig.engine.view.shortage)
 
@@ -75,14 +75,14 @@ async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any) -> None:
                 await rig.engine.command(submission(f"r{number}", prompt="x" * 20_000_000))
 
     knocking = [asyncio.create_task(knock(number)) for number in range(2, 5)]
-    await rig.on_thread(lambda: room(rig.ledger, 1_000))
+    await rig.on_thread(lambda: room(rig.tables, 1_000))
     await asyncio.wait_for(report, DEADLINE_S)
     await asyncio.gather(*knocking)
 
 
 async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
-    await rig.on_thread(lambda: room(rig.ledger, 0))
+    await rig.on_thread(lambda: room(rig.tables, 0))
     workers = rig.send(
         LaneStuck("store/folder", "not_reached", LARGE),
         SubmitIntended("batch-app-r1", 1, 1, "main"),
@@ -94,7 +94,7 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
     assert [answer.code for answer in refused if isinstance(answer, Refused)] == ["storage_full"] * 7
     assert not any(worker.done() for worker in workers)
     assert not rig.engine.view.in_trouble("store/folder")
-    await rig.on_thread(lambda: room(rig.ledger, 10_000))
+    await rig.on_thread(lambda: room(rig.tables, 10_000))
     answers = await asyncio.gather(*workers)
     assert answers == [None, Wanted(go=True, attempt=1), None]
     kinds = [line.kind for line in check_tables(rig.path)]
@@ -104,7 +104,7 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
 
 async def test_a_large_command_does_not_keep_reports_out_of_the_space_left(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
-    await rig.on_thread(lambda: room(rig.ledger, 3))
+    await rig.on_thread(lambda: room(rig.tables, 3))
     workers = rig.send(SubmitIntended("batch-app-r1", 1, 1, "main"))
     clients = rig.send(*(submission(f"r{n}", prompt="x" * 200_000) for n in range(2, 9)))
     await asyncio.gather(*clients, return_exceptions=True)
@@ -122,7 +122,7 @@ async def test_a_large_command_does_not_keep_reports_out_of_the_space_left(rig: 
 
 async def test_reading_goes_on_while_the_disk_is_full(rig: Any) -> None:
     await rig.submit(submission("r1"))
-    await rig.on_thread(lambda: room(rig.ledger, 0))
+    await rig.on_thread(lambda: room(rig.tables, 0))
     with pytest.raises(Refused, match="disk is full"):
         await rig.engine.command(submission("r2", prompt="x" * 200_000))
     reader = Reader(rig.path)
@@ -132,7 +132,7 @@ async def test_reading_goes_on_while_the_disk_is_full(rig: Any) -> None:
 
 async def test_a_repeated_request_is_answered_even_while_reports_wait_for_room(rig: Any) -> None:
     given = await rig.submit(submission("r1"))
-    await rig.on_thread(lambda: room(rig.ledger, 0))
+    await rig.on_thread(lambda: room(rig.tables, 0))
     (worker,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
     await until(lambda: rig.engine.view.shortage)
     assert await rig.submit(submission("r1")) == given
@@ -140,13 +140,13 @@ async def test_a_repeated_request_is_answered_even_while_reports_wait_for_room(r
         await rig.engine.command(PauseLane("app", "everything"))
     assert refused.value.code == "storage_full"
     assert not worker.done()
-    await rig.on_thread(lambda: room(rig.ledger, 10_000))
+    await rig.on_thread(lambda: room(rig.tables, 10_000))
     await worker
 
 
 async def test_a_repeated_request_is_answered_even_while_the_disk_is_full(rig: Any) -> None:
     given = await rig.submit(submission("r1"))
-    await rig.on_thread(lambda: room(rig.ledger, 0))
+    await rig.on_thread(lambda: room(rig.tables, 0))
     with pytest.raises(Refused, match="disk is full"):
         await rig.engine.command(submission("r2", prompt="x" * 200_000))
     assert await rig.submit(submission("r1")) == given
@@ -157,7 +157,7 @@ async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any)
     await until(lambda: rig.effects)
     waiting = rig.send(submission("r2", user="Ann", trust=False))
     await until(lambda: rig.engine.view.questions)
-    bend(rig.ledger, failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
+    bend(rig.tables, failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
     clients = rig.send(submission("r3"), LaneStuck("store/folder", "not_reached"))
     with pytest.raises(LedgerUnusable, match=r"The disk failed.*Check the disk"):
         await rig.running
@@ -176,7 +176,7 @@ async def test_a_message_that_breaks_the_transaction_ends_the_engine(rig: Any, m
     def breaking(recorded: Any, state: Any) -> None:
         follow(recorded, state)
         if recorded[-1].event.request_id == "bad":
-            rig.ledger._connection.execute("ROLLBACK")
+            rig.tables._connection.execute("ROLLBACK")
             raise MemoryError
 
     monkeypatch.setattr(rig.ledger, "follow", breaking)

@@ -286,7 +286,8 @@ def standing(address: str) -> Standing:
         keys: dict[str, int] = dict(there.execute(_KEYS).fetchall())
         newest = rotation.key_state(there)
     found = [replace(_heard(one, heard, position), key=keys.get(name, 0)) for name, one in sorted(boxes.items())]
-    old = [name for name, generation in keys.items() if generation < newest.generation]
+    gone = {one.name for one in found if one.given_up}
+    old = [name for name, generation in keys.items() if generation < newest.generation and name not in gone]
     forgetting = bool(old) or newest.is_due or newest.is_wanted
     return Standing(identity.ledger_id, identity.epoch, position, found, newest.generation, forgetting, old)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,7 +51,7 @@ def init(ctx: click.Context, config_path: Path | None, owner: str, as_json: bool
     from comfyledger.settings import is_source, read_secret
 
     found, address = _shared(ctx, config_path)
-    with refusing(), bars() as progress:
+    with _reaching(), bars() as progress:
         as_owner = read_secret(owner, os.environ) if is_source(owner) else owner
         now_ms = time.time_ns() // 1_000_000
         head = founding.init(address, found.ledger_path, progress, found.box_name, now_ms, as_owner)
@@ -77,7 +79,7 @@ def join(ctx: click.Context, config_path: Path | None, anew: bool, key_file: str
     from comfyledger.maintenance import fleet as founding
 
     found, address = _shared(ctx, config_path)
-    with refusing(), bars() as progress:
+    with _reaching(), bars() as progress:
         aside = founding.put_aside(found.ledger_path) if anew else None
         carried = _carried(key_file) if key_file is not None else None
         head = founding.join(address, found.ledger_path, progress, found.box_name, carried)
@@ -113,7 +115,7 @@ def key(ctx: click.Context, config_path: Path | None) -> None:
     from comfyledger.ledger.shared.keys import Keys
 
     found, _ = _shared(ctx, config_path)
-    with refusing():
+    with _reaching():
         say(carried(*Keys.beside(found.ledger_path).oldest_key()), whole=True)
 
 
@@ -128,7 +130,7 @@ def rotate(ctx: click.Context, config_path: Path | None) -> None:
     from comfyledger.ledger.shared.rotation import want_next
 
     _, address = _shared(ctx, config_path)
-    with refusing():
+    with _reaching():
         generation = want_next(address)
     say(f"Key {generation} will be replaced. `comfyledger fleet status` shows when all boxes have destroyed it.")
 
@@ -145,7 +147,7 @@ def leave(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     from comfyledger.maintenance import fleet as founding
 
     found, address = _shared(ctx, config_path)
-    with refusing():
+    with _reaching():
         known = founding.leave(address, found.ledger_path, found.box_name, LABEL, time.time_ns() // 1_000_000)
     if as_json:
         say_json(known)
@@ -177,7 +179,7 @@ def status(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     from comfyledger.maintenance import fleet as founding
 
     _, address = _shared(ctx, config_path)
-    with refusing():
+    with _reaching():
         standing = founding.standing(address)
     if as_json:
         say_json(standing)
@@ -206,6 +208,19 @@ def _state(one: BoxStanding) -> str:
     if one.present:
         return f"term {one.term}"
     return "given up" if one.given_up else f"left ({one.reason})"
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """As `refusing`; a database that is away becomes a refusal too."""
+    from comfyledger.ledger.ports import LogUnreachable
+
+    with refusing():
+        try:
+            yield
+        except LogUnreachable as error:
+            hint = "Start the database, or correct [ledger] shared."
+            raise Refused("log_unreachable", str(error), hint=hint) from error
 
 
 def _shared(ctx: click.Context, config_path: Path | None) -> tuple[Settings, str]:

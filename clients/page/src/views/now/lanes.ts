@@ -17,7 +17,9 @@ export function scopeOf({ lane }: Lane): string | undefined {
   return base === "spool" || base === "inputs" ? undefined : base.replace("/", ":");
 }
 
-/** Whether a person can have it tried now: it does not work, and nobody has paused it. */
+/** Whether a person can have it tried now: it does not work, nobody has paused it, and it is not another box's. */
 export function isTriable(lane: Lane | undefined): boolean {
-  return lane !== undefined && Boolean(lane.code) && !lane.paused && /^(store|backend)\//.test(lane.lane);
+  if (lane === undefined || !lane.code || lane.paused || !/^(store|backend)\//.test(lane.lane)) return false;
+  const box = /^store\/.*@(.+)$/.exec(lane.lane)?.[1] ?? /^backend\/(.+)\./.exec(lane.lane)?.[1];
+  return box === undefined || box === info.value?.boxes?.find(({ own }) => own)?.name;
 }

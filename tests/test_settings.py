@@ -104,6 +104,29 @@ def test_a_folder_that_every_box_has_and_a_bucket_that_keeps_what_it_has_can_be_
     assert set(load(tmp_path, FLEET + disk + bucket).stores) == {"disk", "b"}
 
 
+@pytest.mark.parametrize(
+    ("url", "is_right"),
+    [
+        ("", True),
+        ("http://north.example:8642", True),
+        ("https://north.example/comfyledger", True),
+        ("north.example:8642", False),
+        ("http://", False),
+        ("http://me:pass@north.example:8642", False),
+        ("http://north.example:8642/?x=1", False),
+    ],
+)
+def test_the_address_of_a_box_is_one_that_other_boxes_can_call(tmp_path: Path, url: str, *, is_right: bool) -> None:
+    disk = "[stores.disk]\nkind = 'folder'\nroot = '/x'\nshared = true\n"
+    text = f"{FLEET}url = {url!r}\n{disk}"
+    if is_right:
+        assert load(tmp_path, text).box.url == url
+        return
+    refusal = refused(tmp_path, text)
+    assert refusal.path == "box.url"
+    assert "me:pass" not in refusal.message
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="cannot be read"):
         settings.load(tmp_path / "none.toml")

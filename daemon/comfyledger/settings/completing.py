@@ -92,8 +92,20 @@ def _fleet(settings: Settings) -> Iterator[Mistake]:
     if not settings.box.name:
         hint = 'Write name = "north", for example: a name that no other box of the fleet has.'
         yield Mistake("box.name", "[ledger] shared is set, and the box has no name.", hint)
+    yield from _box_url(settings.box.url)
     for name, options in settings.stores.items():
         yield from _store_of_fleet(name, options)
+
+
+def _box_url(url: str) -> Iterator[Mistake]:
+    """What keeps other boxes from asking this one for files, if it names an address."""
+    try:
+        wrong = bool(url) and reached(url).user != ""
+    except ValueError:
+        wrong = True
+    if wrong or "?" in url or "#" in url:
+        hint = 'Write scheme, host and port at which other boxes reach [door], like "http://north.example:8642".'
+        yield Mistake("box.url", f"{shown_url(url)!r} is not the address of a daemon.", hint)
 
 
 def _store_of_fleet(name: str, options: Mapping[str, Any]) -> Iterator[Mistake]:

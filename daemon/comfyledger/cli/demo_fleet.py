@@ -48,6 +48,7 @@ class Fleet(msgspec.Struct, frozen=True):
 
     def _found(self) -> None:
         """Share the log of the first box, as soon as the database answers, and have the others join."""
+        from comfyledger.ledger.shared.keys import Keys
         from comfyledger.maintenance import fleet
 
         deadline = time.monotonic() + JOIN_S
@@ -61,8 +62,9 @@ class Fleet(msgspec.Struct, frozen=True):
                 time.sleep(LOOK_EVERY_S)
             except LedgerUnusable as error:
                 raise DemoFailed(str(error)) from error
+        key = Keys.beside(self._ledger(self.names[0])).oldest_key()
         for name in self.names[1:]:
-            fleet.join(self.database.address, self._ledger(name), _silent)
+            fleet.join(self.database.address, self._ledger(name), _silent, name, key)
 
     def start_box(self, name: str) -> None:
         """Start the daemon of a box. Raises DemoFailed."""

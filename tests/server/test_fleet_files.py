@@ -130,6 +130,25 @@ async def test_a_token_that_is_made_at_one_box_is_valid_at_all_until_it_is_revok
 
 
 @NEEDS_POSTGRES
+async def test_a_session_of_a_token_of_the_fleet_goes_on_at_each_box(two: Any) -> None:
+    north, south = two
+    made = (await command(north, "token", "add", "gallery", "--right", "read")).strip().splitlines()[-1]
+    accesses = [door.context.access for door in two]
+
+    def know() -> bool:
+        for one in accesses:
+            one.keyring.refresh()
+        return all(one.keyring.who(made) is not None for one in accesses)
+
+    await until(know, "both boxes know the token")
+    key, _ = accesses[0].sessions.begin(accesses[0].keyring.who(made), "")
+    assert (await got(f"{south.url}/v1/images", key))[0] == 200
+    own, _ = accesses[0].sessions.begin(accesses[0].keyring.who(north.token), "")
+    assert (await got(f"{north.url}/v1/images", own))[0] == 200
+    assert (await got(f"{south.url}/v1/images", own))[0] == 401
+
+
+@NEEDS_POSTGRES
 async def test_a_path_of_boxes_needs_the_signature_of_a_box(two: Any) -> None:
     north, south = two
     name = await kept_at_south(north, south)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
@@ -63,6 +64,26 @@ async def test_a_box_that_starts_does_not_report_what_others_keep_as_missing(tmp
                 await until(lambda: know_each_other(north, south), "the boxes know each other")
                 assert [one.input for one in (await client.list_inputs()).inputs] == [f"sha256:{SHA256}"]
                 assert await states(client, await asked(client, "r1", INPUT, backend="south.main")) == ["stored"]
+
+
+async def test_an_input_that_another_box_has_just_taken_is_known_to_a_request(
+    two: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north, south = two
+    engine = south.context.engine
+    look, catch_up = engine.caught_up, engine.catch_up
+
+    async def caught_up() -> bool:
+        monkeypatch.setattr(engine, "catch_up", catch_up)
+        return bool(await look())
+
+    monkeypatch.setattr(engine, "catch_up", lambda: None)
+    monkeypatch.setattr(engine, "caught_up", caught_up)
+    async with Client(north.url, north.token) as client:
+        await client.add_input(RED, name="red.png")
+    assert south.context.view.position < north.context.view.position
+    async with Client(south.url, south.token) as client:
+        assert await states(client, await asked(client, "r1", INPUT)) == ["stored"]
 
 
 async def test_what_is_forgotten_goes_from_the_folder_of_each_box(two: Any) -> None:

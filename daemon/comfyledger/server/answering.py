@@ -16,7 +16,7 @@ from comfyledger.server.tokens import Caller
 DEFAULT_LABEL: Final = "default"
 """The label of a client that names itself in no way."""
 
-_OF_OTHERS: Final = frozenset({"unknown_batch", "unknown_image", "unknown_position"})
+_OF_OTHERS: Final = frozenset({"unknown_batch", "unknown_image", "unknown_position", "input_missing"})
 """Refusals of a box that does not know yet what another box of its fleet has just accepted. It looks once more."""
 
 log = structlog.get_logger("comfyledger.door")
@@ -31,16 +31,19 @@ async def answer(context: Context, caller: Caller, label: str, message: wire.Mes
     try:
         return await _answer(context, caller, label, message, raw)
     except Refused as refusal:
-        if isinstance(message, wire.SubmitBatch):
-            return await repeats.instead_of(refusal, context, label, raw)
         if refusal.code not in _OF_OTHERS or not await context.engine.caught_up():
             raise
     return await _answer(context, caller, label, message, raw)
 
 
 async def _answer(context: Context, caller: Caller, label: str, message: wire.Message, raw: bytes) -> wire.Answer:
-    await access.check_request(caller, message, context.reader)
-    return await dispatch.answer(context, label, message, raw)
+    try:
+        await access.check_request(caller, message, context.reader)
+        return await dispatch.answer(context, label, message, raw)
+    except Refused as refusal:
+        if not isinstance(message, wire.SubmitBatch):
+            raise
+        return await repeats.instead_of(refusal, context, label, raw)
 
 
 async def answer_unread(context: Context, caller: Caller, label: str, refusal: Refused, raw: bytes) -> wire.Answer:

@@ -22,7 +22,7 @@ BEAT_S = 0.1
 
 @contextmanager
 def quick_beats() -> Iterator[None]:
-    with patch.object(membership, "BEAT_S", BEAT_S):
+    with patch.object(membership, "BEAT_S", BEAT_S), patch.object(membership, "LOOK_S", BEAT_S):
         yield
 
 

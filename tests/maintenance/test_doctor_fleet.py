@@ -195,6 +195,13 @@ def test_a_pooler_that_loses_what_a_session_says_is_refused(north: Box, tmp_path
     pooler.check(north.address, 60.0)
 
 
+@NEEDS_POSTGRES
+def test_of_a_box_whose_replica_is_lost_the_doctor_names_the_command_that_makes_it_again(north: Box) -> None:
+    north.path.unlink()
+    (found,) = fleet.fleet(of_box(north, north.address), {})
+    assert (found.verdict, found.mend) == ("failure", "comfyledger fleet join")
+
+
 @pytest.fixture
 def boxes_role() -> Iterator[str]:
     """A role that owns nothing."""

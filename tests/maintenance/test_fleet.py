@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.core.commands import HoldBatch
+from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.shared import ledger, log
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import fleet
@@ -53,3 +54,27 @@ def test_a_box_that_joins_has_every_text_and_row_of_the_ledger_that_was_shared(
     assert tables > OWN
     for table in tables - OWN:
         assert rows(first, table) == rows(other, table), table
+
+
+def test_a_daemon_that_is_started_before_its_box_has_joined_leaves_nothing_in_the_way(
+    tmp_path: Path, address: str
+) -> None:
+    first, other = tmp_path / "a.db", tmp_path / "b.db"
+    shared = fleet.init(address, first, nobody)
+    with pytest.raises(LedgerUnusable, match="the replica is not there") as refused:
+        Ledger.open(other, replica=True)
+    assert "fleet join" in refused.value.hint
+    assert fleet.join(address, other, nobody) == shared
+
+
+def test_a_box_whose_replica_was_deleted_makes_it_again_and_needs_no_key_for_that(tmp_path: Path, address: str) -> None:
+    first = tmp_path / "a.db"
+    with closing(Ledger.open(first)) as own:
+        take(own, submission("r1", prompt="a text"))
+    shared = fleet.init(address, first, nobody)
+    before = rows(first, "blobs")
+    first.unlink()
+    with pytest.raises(LedgerUnusable, match="the replica is not there"):
+        Ledger.open(first, replica=True)
+    assert fleet.join(address, first, nobody) == shared
+    assert rows(first, "blobs") == before

@@ -230,6 +230,6 @@ def _shared(ctx: click.Context, config_path: Path | None) -> tuple[Settings, str
     with refusing():
         found = settings_of(ctx, config_path)
         if not found.box_name:
-            hint = "Set [ledger] shared and [box] name; docs/fleet.md shows how."
+            hint = "Name its file with --config, and set [ledger] shared and [box] name there; docs/fleet.md shows how."
             raise Refused("config_invalid", "The configuration names no shared log.", hint=hint)
         return found, address_of(found, os.environ)

@@ -25,12 +25,20 @@ def check_kind(connection: sqlite3.Connection, *, replica: bool) -> None:
     has_log = schema.get_meta(connection, "ledger_id") is not None
     is_replica = schema.get_meta(connection, _REPLICA) is not None
     if replica and not is_replica:
-        named = "is a ledger of its own" if has_log else "is not there"
-        hint = "Run `comfyledger fleet join` on this box, or `comfyledger fleet init` to share this ledger."
-        raise LedgerUnusable(f"The configuration names a shared log, and the replica {named}.", hint=hint)
+        raise _no_replica("is a ledger of its own") if has_log else absent()
     if is_replica and not replica:
         hint = "Set [ledger] shared again. A ledger of its own is made from a backup of it, by `comfyledger restore`."
         raise LedgerUnusable("The ledger is the replica of a box in a fleet.", hint=hint)
+
+
+def absent() -> LedgerUnusable:
+    """The error for a box whose replica was never made, or is lost."""
+    return _no_replica("is not there")
+
+
+def _no_replica(why: str) -> LedgerUnusable:
+    hint = "Run `comfyledger fleet join` on this box, or `comfyledger fleet init` to share this ledger."
+    return LedgerUnusable(f"The configuration names a shared log, and the replica {why}.", hint=hint)
 
 
 def is_replica(connection: sqlite3.Connection) -> bool:

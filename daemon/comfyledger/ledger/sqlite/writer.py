@@ -47,6 +47,7 @@ from comfyledger.ledger.sqlite.opening import (
     primary_code,
     unopened,
 )
+from comfyledger.ledger.sqlite.replica import absent
 from comfyledger.ledger.sqlite.row_memory import RowMemory
 
 LOCK_TRY_S: Final = 1.0
@@ -94,7 +95,9 @@ class Ledger(ports.Ledger):
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_place(path)
-            if not path.exists() and not replica:
+            if not path.exists():
+                if replica:
+                    raise absent()  # a file that is made here would be no replica, and in the way of one
                 mark.check(path)  # where one was, none is born
             held = hold(path)
         except OSError as error:

@@ -88,6 +88,8 @@ def of_key_file(path: Path) -> Iterator[Diagnosis]:
 
 
 def _of_database(settings: Settings, environ: Mapping[str, str]) -> list[Diagnosis]:
+    if not settings.ledger_path.exists():
+        return [_failure(f"This box has no replica {settings.ledger_path}.", "comfyledger fleet join")]
     try:
         return of_fleet(seen(_address(settings, environ), settings.ledger_path), settings.box_name)
     except ImportError:

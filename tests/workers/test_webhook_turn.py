@@ -20,6 +20,10 @@ class Told:
         self.delivers = True
         self.may_deliver = bool
         self.progress: list[WebhookProgress] = []
+        self.position = 1_000
+
+    def has_come_to(self, progress: Iterable[WebhookProgress]) -> bool:
+        return all(one.position <= self.position for one in progress)
 
     def begin_turn(self, progress: Iterable[WebhookProgress]) -> bool:
         was, self.delivers, self.progress = self.delivers, True, list(progress)
@@ -75,6 +79,17 @@ async def test_who_has_the_turn_goes_on_from_what_was_saved() -> None:
     await ask(turn, database)
     assert (told.delivers, told.progress) == (True, database.progress)
     assert turn.holds()
+
+
+async def test_a_box_that_lacks_what_was_delivered_waits_with_the_turn_it_has() -> None:
+    ((told, turn),), database = turns(lambda: 0.0), Database()
+    database.progress = [WebhookProgress("shop", "e", 7)]
+    told.position = 6
+    await ask(turn, database)
+    assert (told.delivers, turn.holds(), database.box) == (False, False, "box-0")
+    told.position = 7
+    await ask(turn, database)
+    assert (told.delivers, turn.holds()) == (True, True)
 
 
 async def test_who_does_not_renew_the_turn_stops_before_another_begins() -> None:

@@ -45,17 +45,19 @@ class Turn:
         return self._clock_s() < self._ends_s
 
     async def ask(self, boxes: Boxes) -> None:
-        """Ask for the turn, or renew it. Raises LogUnreachable."""
+        """Ask for the turn, or renew it. It begins once this box has all events that were delivered. Raises
+        LogUnreachable.
+        """
         asked_s = self._clock_s()
         has = await boxes.hold_deliveries(self._name, TURN_S)
         progress = await boxes.webhook_progress()
-        if has:
+        if not has:
+            self._ends_s = 0.0
+            self._end(lambda: self._webhooks.end_turn(progress))
+        elif self._webhooks.delivers or self._webhooks.has_come_to(progress):
             self._ends_s = asked_s + SAFE_S
             if self._webhooks.begin_turn(progress):
                 log.info("webhooks.turn_begins", box=self._name)
-        else:
-            self._ends_s = 0.0
-            self._end(lambda: self._webhooks.end_turn(progress))
 
     async def run(self) -> None:
         """Until cancelled: end the turn when its time is over."""

@@ -57,6 +57,8 @@ class Webhooks:
         self._unsaved: set[str] = set()
         """Those whose beginning is not saved yet."""
         self._news = asyncio.Event()
+        self._shown: list[WebhookProgress] | None = None
+        """What another box had saved when that was taken in last."""
         self.delivers = True
         """Whether this daemon delivers; in a fleet one box does."""
         self.may_deliver: Callable[[], bool] = lambda: True
@@ -146,6 +148,7 @@ class Webhooks:
         """This box delivers from now on, from where another one has saved that it had come. Whether that is new."""
         if self.delivers:
             return False
+        self._shown = None
         self._start_from(progress)
         self.delivers = True
         self._news.set()
@@ -153,9 +156,15 @@ class Webhooks:
 
     def end_turn(self, progress: Iterable[WebhookProgress]) -> bool:
         """Another box delivers, and has come so far. Whether this one did until now. What is under way is given up."""
-        has_ended = self.stop_turn()
-        self._start_from(progress)
+        has_ended, known = self.stop_turn(), list(progress)
+        if self.has_come_to(known) and known != self._shown:
+            self._shown = known
+            self._start_from(known)
         return has_ended
+
+    def has_come_to(self, progress: Iterable[WebhookProgress]) -> bool:
+        """Whether this box has the events up to where deliveries have come: its replica may be a little behind."""
+        return all(one.position <= self._view.position for one in progress)
 
     def stop_turn(self) -> bool:
         """Nobody is known to deliver. Whether this box did until now. What is under way is given up."""

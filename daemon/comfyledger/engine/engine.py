@@ -12,7 +12,7 @@ is decided meanwhile. Nothing leaves before its commit, and if a commit fails no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
 from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.rows import Row, row_id
 from comfyledger.core.scheduling.capacity import Limits
-from comfyledger.core.scheduling.effects import Effect, EffectKey
+from comfyledger.engine.effect_tasks import EffectTasks, Perform
 from comfyledger.engine.first_use import Ask, FirstUse
 from comfyledger.engine.inbox import Inbox, Waiting
 from comfyledger.engine.once import Once
@@ -53,9 +53,6 @@ CATCH_UP_S: Final = 2.0
 
 log = structlog.get_logger("comfyledger.engine")
 
-Perform = Callable[[Effect], Coroutine[Any, Any, None]]
-"""Does one effect and reports what came of it. It runs in a task of its own."""
-
 
 class Engine:
     """Decides messages in groups. It runs in the event loop; the ledger runs in its thread.
@@ -81,13 +78,11 @@ class Engine:
         self._state.is_member = not policy.box
         self._inbox = Inbox()
         self._patience = Patience(self._state.lock, self._inbox, steady_ms, is_shared=ledger.is_shared)
-        self._first_use = FirstUse(first_use_wait_s, wall_ms, self._decide_again, self._spawn)
+        self._tasks = EffectTasks(self._state, self._inbox)
+        self._first_use = FirstUse(first_use_wait_s, wall_ms, self._decide_again, self._tasks.spawn)
         self._observers: list[Observer] = []
         self._thread = LedgerThread("ledger-writer")
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._perform: Perform | None = None
         self._is_loaded = self._scrubbing = self._looking = self._is_cancelled = self._behind = False
-        self._failure: Unusable | None = None
         self._asked: list[asyncio.Future[None]] = []
         """Who waits until everything is taken in that others had appended when they asked."""
         self.view: Final = EngineView(self._state, self._inbox, self._first_use)
@@ -197,17 +192,17 @@ class Engine:
 
     async def run(self, perform: Perform, ask: Ask) -> None:
         """Work until cancelled. Raises Unusable when a disk failed: then the process must end."""
-        self._perform, self._first_use.ask = perform, ask
+        self._tasks.perform, self._first_use.ask = perform, ask
         try:
             await self.load()
             log.info("engine.started", position=self._state.position, **self._state.owed.open_counts())
             self._scrub_if_owed()
             while True:
                 now = self._steady_ms()
-                self._start_effects(now)
+                self._tasks.start_due(now)
                 await self._wait_for_work(now)
-                if self._failure is not None:
-                    raise self._failure
+                if self._tasks.failure is not None:
+                    raise self._tasks.failure
                 await self._gather()
                 group = self._next_group()
                 if group or self._looking or self._behind:
@@ -420,15 +415,13 @@ class Engine:
         for waiting in (*self._inbox.joining, *self._inbox.reports, *self._inbox.commands):
             waiting.fail(_stopping())
         self._first_use.refuse_all(_stopping())
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         self._thread.end()
 
     def _scrub_if_owed(self) -> None:
         if self._ledger.scrub_owed and not self._scrubbing:
             self._scrubbing = True
-            self._spawn(self._scrub())
+            self._tasks.spawn(self._scrub())
 
     async def _scrub(self) -> None:
         """What was erased leaves the write-ahead log as soon as no reader looks at what was before."""
@@ -436,42 +429,9 @@ class Engine:
             while not await self._in_thread(self._ledger.scrub):  # noqa: ASYNC110 (nobody says when a reader ends)
                 await asyncio.sleep(SCRUB_RETRY_S)
         except Unusable as error:
-            self._failure = error
-            self._inbox.wake.set()
+            self._tasks.fail(error)
         finally:
             self._scrubbing = False
-
-    # ---- effects
-
-    def _start_effects(self, now: int) -> None:
-        if not self._state.is_member:
-            return
-        for effect in self._state.owed.take(now):
-            self._spawn(self._do(effect))
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _do(self, effect: Effect) -> None:
-        """A worker that dies is logged; what it should have done is still owed and tried again later.
-
-        A failed disk is the exception: it ends the engine, and nothing is tried again on it.
-        """
-        key: EffectKey = effect.key
-        assert self._perform is not None  # noqa: S101 (set by run, before any effect is taken)
-        died = True
-        try:
-            await self._perform(effect)
-            died = False
-        except Unusable as error:
-            self._failure = error
-        except Exception:
-            log.exception("effect.died", effect=list(key))
-        finally:
-            self._state.owed.done(key, self._steady_ms(), died=died)
-            self._inbox.wake.set()
 
 
 def _is_fenced(outcome: Outcome) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from comfyledger.engine import Engine
-from comfyledger.errors import Refused
+from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.ports import LogUnreachable
 from comfyledger.server.tokens import put_file
@@ -21,6 +21,9 @@ from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
 from comfyledger.workers.webhooks.turn import Turn
 from comfyledger.workers.webhooks.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from comfyledger.ledger.shared.ledger import SharedLedger
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 """Runs until it is cancelled."""
@@ -41,19 +44,29 @@ def share(replica: ports.Ledger, settings: Settings, environ: Mapping[str, str],
     """The ledger of a box. If the database is away, it has what its replica has. Raises Refused, LedgerUnusable."""
     address = address_of(settings, environ)
     from comfyledger.ledger.shared import door_files
-    from comfyledger.ledger.shared.keys import Keys
-    from comfyledger.ledger.shared.ledger import SharedLedger
-    from comfyledger.ledger.shared.log import SharedLog
 
-    keys = Keys.beside(settings.ledger_path)
-    keys.check()
-    shared = SharedLedger.open(replica, SharedLog(address, keys))
+    shared = _opened(replica, address, settings.ledger_path)
     stack.callback(shared.close)
     with suppress(LogUnreachable):
         while shared.catch_up().more:
             pass
         keep_door_files(settings, door_files.read(address))
     return shared
+
+
+def _opened(replica: ports.Ledger, address: str, path: Path) -> SharedLedger:
+    """Raises LedgerUnusable, also if the file of keys cannot be used."""
+    from comfyledger.ledger.shared.keys import Keys
+    from comfyledger.ledger.shared.ledger import SharedLedger
+    from comfyledger.ledger.shared.log import SharedLog
+
+    try:
+        keys = Keys.beside(path)
+        keys.check()
+        return SharedLedger.open(replica, SharedLog(address, keys))
+    except OSError as error:
+        text = f"The keys of the fleet's texts cannot be used: {error.strerror}."
+        raise LedgerUnusable(text, hint=f"Check {path.parent}: `comfyledger doctor` says what is wrong.") from error
 
 
 def keep_door_files(settings: Settings, found: Mapping[str, str]) -> None:

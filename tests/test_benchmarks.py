@@ -23,7 +23,9 @@ APPEND = {f"append.{callers}{more}" for callers in (16, 256) for more in ("", ".
     "append.1.sqlite",
 }
 SHARED = {f"append.{callers}.shared" for callers in (1, 16, 256)}
-FLEET = {f"fleet.{what}" for what in ("answer.p99", "answer.median", "taken.p99", "lock.p99", "lock.median")}
+FLEET = {
+    f"fleet.{what}" for what in ("answer.p99", "answer.median", "taken.p99", "taken.cpu", "lock.p99", "lock.median")
+}
 COSTS = ("images", "limit", "cpu", "switches", "comfyui", "calls", "written")
 WHOLE = {f"whole.{size}{what}" for size in ("", "large.") for what in COSTS} | {"whole.heard", "whole.idle"}
 

@@ -28,7 +28,8 @@ from comfyledger.settings.sections import LedgerFile
 from support import bouncer
 from support.fleet_boxes import Box, rows_of
 from support.ledger_kinds import NEEDS_POSTGRES, TERMS
-from support.postgres import shared_cluster
+from support.postgres import OWNER, PASSWORD, Cluster, running, shared_cluster
+from support.waiting import until_without_a_loop
 
 NEEDS_BOUNCER = pytest.mark.skipif(bouncer.PROGRAM is None, reason=bouncer.WHY_NOT)
 NORTH = BoxStanding("north", "http://north", 1.0, 0, 1, present=True, key=2)
@@ -200,6 +201,40 @@ def test_of_a_box_whose_replica_is_lost_the_doctor_names_the_command_that_makes_
     north.path.unlink()
     (found,) = fleet.fleet(of_box(north, north.address), {})
     assert (found.verdict, found.mend) == ("failure", "comfyledger fleet join")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with running(Cluster()) as (one,):
+        yield one.begin()
+
+
+@NEEDS_POSTGRES
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_a_database_that_may_lose_what_it_acknowledged_is_named_and_refused(
+    cluster: Cluster, tmp_path: Path, setting: str
+) -> None:
+    north = Box(tmp_path / "north", cluster.database()).init()
+    cluster.set(**{setting: "off"})
+    (found,) = fleet.fleet(of_box(north), {})
+    assert found.verdict == "failure"
+    assert f"{setting}=off" in found.sentence
+    assert f"{setting} = on" in found.mend
+    with pytest.raises(LedgerUnusable, match=f"{setting}=off"), north.ledger():
+        pass
+
+
+@NEEDS_POSTGRES
+def test_a_standby_is_seen_with_any_role_and_missed_when_it_is_away(cluster: Cluster, tmp_path: Path) -> None:
+    north = Box(tmp_path / "north", cluster.database()).init()
+    cluster.execute("CREATE ROLE visitor LOGIN")
+    rows_of(north.address, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO visitor")
+    address = north.address.replace(f"{OWNER}:{PASSWORD}", "visitor")
+    with running(cluster.standby()):
+        cluster.wait_for_standby()
+        found = seen(address, north.path)
+        assert (found.standbys, found.following) == ("ANY 1 (*)", 1)
+    until_without_a_loop(lambda: seen(address, north.path).following == 0, "the standby is away")
 
 
 @pytest.fixture

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from comfyledger.app import EXIT_UNUSABLE
+from comfyledger.maintenance.doctor.fleet import fleet
+from comfyledger.settings import Settings
+from comfyledger.settings.sections import Box as BoxSection
+from comfyledger.settings.sections import LedgerFile
 from support.box_houses import BoxHouse
 from support.command_line import command
 from support.fleet_boxes import Box, newer_event
@@ -73,6 +78,28 @@ async def test_a_box_of_an_older_release_ends_with_what_it_does_not_know_and_lea
     north.daemon.start()
     await until(lambda: north.daemon.exit_code() is not None, "it ends again")
     assert north.daemon.exit_code() == EXIT_UNUSABLE
+
+
+async def test_the_doctor_names_boxes_whose_daemons_were_told_different_things(north: BoxHouse, tmp_path: Path) -> None:
+    south = BoxHouse(tmp_path, "south", north.address)
+    try:
+        await south.comfyui.begin()
+        south.configure('[naming]\nfolder = "{username}/other"')
+        south.join(north)
+        for house in (north, south):
+            await house.daemon.begin()
+        settings = Settings(
+            state_dir=str(north.state), ledger=LedgerFile(shared=north.address), box=BoxSection(name="north")
+        )
+
+        async def differences() -> list[str]:
+            found = await asyncio.to_thread(fleet, settings, {})
+            return [one.sentence for one in found if "differ in" in one.sentence]
+
+        await until(differences, "both have said what they have")
+        assert await differences() == ["The boxes differ in naming: north / south."]
+    finally:
+        south.end()
 
 
 async def test_backup_and_audit_of_a_replica_need_no_database(north: BoxHouse, cluster: Cluster) -> None:

@@ -140,6 +140,29 @@ def test_what_is_left_of_a_key_whose_destruction_was_cut_short_goes_at_the_next_
     assert set(north.in_file()) == {2}
 
 
+def test_a_page_that_the_database_lost_again_is_done_again_before_a_key_is_destroyed(
+    two: tuple[Box, Box], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north, south = two
+    monkeypatch.setattr(rotation, "PAGE_KEYS", 1)
+    monkeypatch.setattr(rotation, "PAGES", 1)
+    lost = rows_of(north.address, "SELECT digest, encode(wrapped, 'hex') FROM blob_keys ORDER BY digest LIMIT 1")
+    want_next(north.address)
+    one = Rotation(north.address, Keys.beside(north.path), "north")
+    assert one.tend()
+    digest, wrapped = lost[0]
+    undone = f"UPDATE blob_keys SET generation = 1, wrapped = decode('{wrapped}', 'hex') WHERE digest = '{digest}'"
+    rows_of(north.address, undone)
+    while one.tend():
+        pass
+    assert set(north.in_file()) == {1, 2}
+    check_read(north, south)
+    while one.tend():
+        pass
+    assert set(north.in_file()) == {2}
+    check_read(north, south)
+
+
 def test_two_boxes_at_once_make_one_next_key(two: tuple[Box, Box]) -> None:
     north, south = two
     with closing(rotation.connected(north.address, 60.0)) as connection:

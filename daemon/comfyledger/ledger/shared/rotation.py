@@ -42,7 +42,10 @@ ORDER BY digest LIMIT %s FOR UPDATE"""
 _REWRAP: Final = """
 UPDATE blob_keys SET generation = %s, wrapped = decode(x.wrapped, 'base64')
 FROM json_to_recordset(%s) AS x(digest text, wrapped text) WHERE blob_keys.digest = x.digest"""
-_ALONE: Final = "UPDATE wrapping_keys SET is_alone = true WHERE generation = %s"
+_ALONE: Final = """
+UPDATE wrapping_keys SET is_alone = true WHERE generation = %s
+AND NOT EXISTS (SELECT 1 FROM blob_keys WHERE blob_keys.generation < wrapping_keys.generation)"""
+"""It looks once more, because keys are destroyed on its word."""
 _WANT: Final = "UPDATE wrapping_keys SET is_wanted = true WHERE generation = %s"
 _OF_BOX: Final = "SELECT generation FROM box_keys WHERE box = %s"
 _NOTE: Final = """
@@ -111,6 +114,7 @@ class Rotation:
                 rows = connection.execute(_OLD, (last, generation, PAGE_KEYS)).fetchall()
                 connection.execute(*(_rewrapping(self._keys, generation, rows) if rows else (_ALONE, (generation,))))
             if not rows:
+                self._upto = (0, "")
                 return False
             last = rows[-1][0]
             self._upto = (generation, last)

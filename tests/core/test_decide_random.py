@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -25,10 +24,8 @@ from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import (
-    DeleteImage,
     Effect,
     FetchPrompt,
-    FindSources,
     FollowPrompt,
     PromptEffect,
     StoreEffect,
@@ -88,6 +85,7 @@ from support.core_builders import (
 from support.plain_engine import PlainEngine, kept_in_memory
 from support.review_checks import check_reviews
 from support.row_checks import check_attempts, check_batch, check_fold, check_numbers, rows_of
+from support.wrong_ends import end
 
 BATCHES = ("b1", "b2", "b3")
 STORES = ("folder", "cloud")
@@ -324,67 +322,6 @@ def end_one(which: int, how: int) -> Move:
             end(run.engine, running[which % len(running)], how)
 
     return move
-
-
-_SOME = 13
-_FILES: dict[int, Callable[[int, int], int]] = {
-    _SOME: lambda count, number: count if number > 1 else 0,
-    14: lambda count, number: count + number % 2,
-    15: lambda count, number: max(0, count - number % 2),
-    16: lambda count, number: count + (number > 1),
-}
-"""How many files an output gives, by the count that is expected of it and its number."""
-
-
-def end(engine: PlainEngine, effect: Effect, how: int) -> None:
-    if how <= 5:
-        engine.perform(effect)
-        return
-    if isinstance(effect, FindSources):
-        engine.done(effect, died=True)
-        return
-    if isinstance(effect, FollowPrompt) and how in _FILES:
-        counts = [_FILES[how](count, number) for number, count in enumerate(engine.files_expected(effect), 1)]
-        code = "oom" if how == _SOME else ""
-        engine.post(wrote(effect.prompt, effect.attempt, files=counts, code=code, batch=effect.batch_id))
-        engine.done(effect)
-        return
-    if isinstance(effect, SubmitPrompt | UploadImage) and how > 6:
-        begin = (
-            uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
-            if isinstance(effect, UploadImage)
-            else intended(effect.prompt, effect.attempt, batch=effect.batch_id, backend=effect.backend)
-        )
-        if not engine._go(begin):
-            engine.done(effect)
-            return
-    engine.post(wrong_end(effect, how))
-    engine.done(effect)
-
-
-def wrong_end(effect: Effect, how: int) -> list[Message]:
-    """What a worker reports before it gives up; nothing if it died."""
-    if how <= 6:
-        return []
-    if how == 7:
-        return [stuck(effect.lane)]
-    match effect:
-        case DeleteImage():
-            return [foreign(effect.image.index, effect.store, batch=effect.image.batch_id)]
-        case UploadImage(image=image) if how == 9:
-            return [ImageIsLost(image.batch_id, image.index, effect.store, image.prompt, image.attempt)]
-        case UploadImage():
-            return [unwanted(effect.image.index, effect.store, batch=effect.image.batch_id)]
-        case SubmitPrompt():
-            make = {8: refused, 9: failed, 10: accepted, 11: unfit}.get(how, failed)
-        case FollowPrompt():
-            make = {8: interrupted, 9: failed, 10: gone, 11: fallen}.get(how, partial(gone, restarted=True))
-        case FetchPrompt():
-            make = failed
-        case _:
-            return []
-    assert isinstance(effect, PromptEffect)
-    return [make(effect.prompt, effect.attempt, batch=effect.batch_id)]
 
 
 def leave(which: int, reason: Any, running: bool) -> Move:

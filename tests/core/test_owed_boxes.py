@@ -305,7 +305,8 @@ def test_a_box_that_returns_in_time_goes_on_with_its_upload() -> None:
 
 def test_what_is_taken_over_is_uploaded_by_the_box_that_has_it_now() -> None:
     fleet = orphaned().give_up("south")
-    assert fleet["north"].take_up_orphans(found=True) == 1
+    fleet.put("south", image_of(fleet), "folder")
+    assert fleet["north"].take_up_orphans() == 1
     assert (kinds(fleet["north"]), due(fleet)) == ([UploadImage], [])
     fleet["south"].start()
     assert UploadImage not in kinds(fleet["south"])

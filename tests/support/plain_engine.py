@@ -115,24 +115,31 @@ class PlainEngine:
         match effect:
             case PromptEffect():
                 self._render(effect)
-            case UploadImage(image=image, store=store):
-                if self._go(uploading(image.index, store, batch=image.batch_id)):
-                    self.post(uploaded(image.index, store, batch=image.batch_id))
-            case DeleteImage(image=image, store=store):
-                self.post(deleted(image.index, store, batch=image.batch_id))
+            case UploadImage():
+                self.upload(effect)
+            case DeleteImage():
+                self.delete(effect)
             case FindSources():
                 self._look_up(effect)
             case RemoveInput(sha256=sha256, backend=backend, name=name):
-                if self._go(InputRemoving(sha256, backend, name)):
+                if self.go(InputRemoving(sha256, backend, name)):
                     self.post(InputGone(sha256, backend, name))
         if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
             self.post(LaneWorks(self.owed.lane_here(effect.lane)))
         self.done(effect)
 
+    def upload(self, effect: UploadImage) -> None:
+        about = (effect.image.index, effect.store)
+        if self.go(uploading(*about, batch=effect.image.batch_id)):
+            self.post(uploaded(*about, batch=effect.image.batch_id))
+
+    def delete(self, effect: DeleteImage) -> None:
+        self.post(deleted(effect.image.index, effect.store, batch=effect.image.batch_id))
+
     def _render(self, effect: PromptEffect) -> None:
         match effect:
             case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
-                if self._go(intended(prompt, attempt, batch=batch, backend=effect.backend)):
+                if self.go(intended(prompt, attempt, batch=batch, backend=effect.backend)):
                     self.post(accepted(prompt, attempt, batch=batch))
             case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
                 end = wrote(prompt, attempt, files=self.files_expected(effect), batch=batch)
@@ -180,7 +187,7 @@ class PlainEngine:
         if surplus:
             self.post(laid(*surplus, prompt=prompt, attempt=attempt, batch=batch))
 
-    def _go(self, question: Message) -> bool:
+    def go(self, question: Message) -> bool:
         (answer,) = self.post(question)
         return isinstance(answer, Wanted) and answer.go
 

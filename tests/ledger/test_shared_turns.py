@@ -158,3 +158,22 @@ def test_a_head_that_is_another_one_is_noticed_without_new_events(address: str, 
             connected.execute("UPDATE head SET hash = %s", (Head().hash,))
         with pytest.raises(LedgerUnusable, match="has lost events"):
             decide_group(ledger, [submission("r2")], TERMS)
+
+
+def test_a_box_whose_disk_is_full_ends_with_what_helps_and_goes_on_once_there_is_room(
+    address: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "b.db"
+    fleet.join(address, other, lambda *_: None)
+    with box(address, tmp_path / "a.db") as ledger:
+        decide_group(ledger, [submission("r2", prompt="a long text " * 9_000)], TERMS)
+    with box(address, other) as full:
+        replica = full._replica
+        assert isinstance(replica, Ledger)
+        replica._connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(LedgerUnusable, match="The disk is full") as refused:
+            full.catch_up()
+        assert "Free some space" in refused.value.hint
+    with box(address, other) as roomy:
+        assert roomy.catch_up().lines
+        assert roomy.head == SharedLog(address, Keys.beside(other)).head()

@@ -21,11 +21,13 @@ from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.names_given import names_given
-from comfyledger.ledger.ports import LogUnreachable, Noted, Taken, noted
+from comfyledger.ledger.ports import LogUnreachable, Noted, StorageFull, Taken, noted
 from comfyledger.ledger.shared.fold import fold
 from comfyledger.ledger.shared.log import PAGE_LINES, Entry, Page, SharedLog, Turn
 from comfyledger.ledger.shared.schema import Identity
 
+FULL: Final = "The disk is full, so this box cannot take in what other boxes have appended."
+_FREE: Final = "Free some space on the disk of [ledger] path. The other boxes go on meanwhile."
 LOST = "Keep this box's replica: it has what was lost. docs/fleet.md shows how the fleet begins again from it."
 
 
@@ -115,8 +117,11 @@ class SharedLedger(ports.Ledger):
         self.is_current = self.is_current or not more
         if not page.lines:
             return Taken()
-        with self._replica.group():
-            taken = self._take_in(page)
+        try:
+            with self._replica.group():
+                taken = self._take_in(page)
+        except StorageFull as error:
+            raise LedgerUnusable(FULL, hint=_FREE) from error
         return Taken(taken.lines, taken.rows, more=more)
 
     def _take_in(self, page: Page) -> Taken:

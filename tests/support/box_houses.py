@@ -37,17 +37,14 @@ SOON: Final = {
 }
 """How often the boxes of a test look for each other, and how soon one is missed."""
 LEASE: Final = "comfyledger.workers.fleet.leases.LEASE_S"
-LEASE_S: Final = 20.0
 AWAY: Final = {"log_unreachable", "not_running", "busy", "fenced"}
 """Refusals that an app of a fleet answers with the same request, at the same box or at another."""
 
 
 class BoxHouse(House):
-    """One box. `folder`: of the whole fleet; the box has one of its own below it. `lease_s`: after so long without a
-    word of another box it says that this one has died.
-    """
+    """One box. `folder`: of the whole fleet; the box has one of its own below it."""
 
-    def __init__(self, folder: Path, name: str, address: str, lease_s: float = LEASE_S) -> None:
+    def __init__(self, folder: Path, name: str, address: str) -> None:
         own = folder / name
         own.mkdir()
         super().__init__(own)
@@ -55,7 +52,7 @@ class BoxHouse(House):
         self.store = f'kind = "folder"\nroot = "{self.images}"\nshared = true'
         self.box = ""
         """Further keys of its section."""
-        self.daemon.constants = {**QUICK, **SOON, LEASE: lease_s}
+        self.daemon.constants = {**QUICK, **SOON}
 
     def join(self, first: BoxHouse | None = None) -> None:
         """Make the replica: of a new fleet, or of that of another box."""
@@ -123,16 +120,19 @@ class BoxHouse(House):
 class BoxHouses:
     """The boxes by name. Nothing runs before `begin`. `address`: of an empty database."""
 
-    def __init__(
-        self, folder: Path, address: str, names: Iterable[str] = ("north", "south", "west"), lease_s: float = LEASE_S
-    ) -> None:
+    def __init__(self, folder: Path, address: str, names: Iterable[str] = ("north", "south", "west")) -> None:
         self.folder, self.address = folder, address
         self.images = folder / "images"
-        self.boxes = {name: BoxHouse(folder, name, self.address, lease_s) for name in names}
+        self.boxes = {name: BoxHouse(folder, name, self.address) for name in names}
         self.told: list[Told] = []
 
     def __getitem__(self, name: str) -> BoxHouse:
         return self.boxes[name]
+
+    def miss_after(self, lease_s: float) -> None:
+        """After so long without a word of a box, the others are to say that it has died."""
+        for one in self.all:
+            one.daemon.constants = {**one.daemon.constants, LEASE: lease_s}
 
     @property
     def all(self) -> list[BoxHouse]:

@@ -120,6 +120,8 @@ class SharedLedger(ports.Ledger):
         try:
             with self._replica.group():
                 taken = self._take_in(page)
+                if page.progress:
+                    self._replica.put((), (), page.progress, ())
         except StorageFull as error:
             raise LedgerUnusable(FULL, hint=_FREE) from error
         return Taken(taken.lines, taken.rows, more=more)

@@ -21,7 +21,7 @@ from comfyledger.core.webhooks import WebhookProgress
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.ports import LogUnreachable
-from comfyledger.ledger.shared import schema, texts
+from comfyledger.ledger.shared import deliverer, schema, texts
 from comfyledger.ledger.shared.connection import HOLD_S, Connection, connected, meaning
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.schema import Identity
@@ -34,6 +34,8 @@ HOLD_MAX_S: Final = 60.0
 was too large for that before."""
 READ_S: Final = 5.0
 """For one page of lines without the lock."""
+PROGRESS_S: Final = 5.0
+"""Between two looks at how far webhooks have come."""
 PAGE_LINES: Final = 500
 """Lines of one page, and lines that are taken in while the lock is held. Whoever lacks more reads them before."""
 CHANNEL: Final = "comfyledger_log"
@@ -54,12 +56,18 @@ ON CONFLICT (name) DO UPDATE SET row = excluded.row"""
 _MOVE_HEAD: Final = "UPDATE head SET position = %s, hash = %s"
 
 
+_webhook = msgspec.json.Decoder(WebhookProgress)
+
+
 class Page(msgspec.Struct, frozen=True):
-    """Lines that follow a position, with the texts that came with them. `head`: of the whole log, if it was read."""
+    """Lines that follow a position, with the texts that came with them. `head`: of the whole log, if it was read.
+    `progress`: of webhooks, as far as the lines go, if it was read.
+    """
 
     lines: list[Line]
     texts: list[Text]
     head: Head
+    progress: list[WebhookProgress] = []
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -153,6 +161,7 @@ class SharedLog:
         self._connection: Connection | None = None
         self._identity: Identity | None = None
         self._hold_s = float(HOLD_S)
+        self._progress_at_s = 0.0
 
     def close(self) -> None:
         """Give up the connection. The next call makes a new one."""
@@ -203,7 +212,16 @@ class SharedLog:
             lines = _lines(connection.execute(_LINES, (after, PAGE_LINES)).fetchall())
             found = texts.read(connection, self.keys, after, lines[-1].position) if lines else []
             head = _head(connection.execute("SELECT position, hash FROM head").fetchone())
-            return Page(lines, found, head)
+            return Page(lines, found, head, self._progress(connection, lines))
+
+    def _progress(self, connection: Connection, lines: Sequence[Line]) -> list[WebhookProgress]:
+        """How far webhooks have come, at most every `PROGRESS_S`: replicas have it for backups and for people."""
+        now_s = time.monotonic()
+        if not lines or now_s < self._progress_at_s:
+            return []
+        self._progress_at_s = now_s + PROGRESS_S
+        found = (_webhook.decode(row) for (row,) in connection.execute(deliverer.PROGRESS).fetchall())
+        return [one for one in found if one.position <= lines[-1].position]
 
     def first_texts(self) -> Iterator[list[Blob]]:
         """The texts from before the fleet began, in pages. No page of lines has them. Raises LogUnreachable,

@@ -26,6 +26,7 @@ from comfyledger.settings import Settings
 from comfyledger.settings.sections import Box as BoxSection
 from comfyledger.settings.sections import LedgerFile
 from support import bouncer
+from support.documents import ROOT
 from support.fleet_boxes import Box, rows_of
 from support.ledger_kinds import NEEDS_POSTGRES, TERMS
 from support.postgres import OWNER, PASSWORD, Cluster, running, shared_cluster
@@ -279,6 +280,24 @@ def test_a_role_of_the_boxes_can_do_everything_but_change_the_log(boxes_role: st
     ):
         with closing(psycopg.connect(address)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(change.encode())
+
+
+@NEEDS_POSTGRES
+def test_the_statements_of_the_manual_take_a_fleet_from_the_role_of_its_boxes(cluster: Cluster, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "fleet.md").read_text()
+    statements = text.partition("REASSIGN OWNED")
+    block = statements[0].rpartition("```sql")[2] + statements[1] + statements[2].partition("```")[0]
+    cluster.execute("CREATE ROLE comfyledger LOGIN")
+    owner = cluster.database()
+    name = str(conninfo_to_dict(owner)["dbname"])
+    cluster.execute(f"ALTER DATABASE {name} OWNER TO comfyledger")
+    address = owner.replace(f"{OWNER}:{PASSWORD}", "comfyledger")
+    north = Box(tmp_path / "north", address).init()
+    assert seen(address, north.path).role == Role("comfyledger", False, True, True, ())
+    with north.ledger() as running_ledger:
+        rows_of(owner, block)
+        decide_group(running_ledger, [JoinBox("comfyledger", "north")], TERMS)
+    assert seen(address, north.path).role == Role("comfyledger", False, False, False, ())
 
 
 @NEEDS_POSTGRES

@@ -13,6 +13,7 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import ImageRow, LaneRow
 from comfyledger.core.scheduling.fit import Fit
+from comfyledger.core.values import SPOOL, lane_at
 from comfyledger.queries.reasons import Situation, owed
 from support.core_builders import PlainLedger, adding, forget, given, loading, one_kept, submit, uploaded, uploading
 
@@ -71,3 +72,17 @@ def test_a_prompt_says_that_a_box_left_which_keeps_its_input() -> None:
     found = reasons(ledger, gone={"north": GONE}, **about)
     assert [one.code for one in found] == ["turn", "box_away"]
     assert [one.code for one in reasons(ledger, gone={"south": GONE}, **about)] == ["turn"]
+
+
+@pytest.mark.parametrize(
+    ("full", "codes"),
+    [((), ["turn"]), (("north",), ["turn"]), (("north", "south"), ["spool_full"]), (("",), ["spool_full"])],
+)
+def test_a_prompt_waits_for_room_only_if_no_box_that_may_take_it_has_any(
+    full: tuple[str, ...], codes: list[str]
+) -> None:
+    ledger = given(submit(quantity=1))
+    lanes = {row.name: row for row in (LaneRow(lane_at(SPOOL, box), code="spool_full") for box in full)}
+    fit = Fit({"north.a": frozenset(), "south.a": frozenset()})
+    found = owed(ledger.image(1), ledger.prompt(1), Situation(ledger.batch("b1"), lanes, fit=fit))
+    assert [one.code for one in found] == codes

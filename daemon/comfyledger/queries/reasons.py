@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from comfyledger import wire
+from comfyledger.core.backends import box_of
 from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
@@ -140,7 +141,7 @@ def _said(sentence: str, words: str | None, there: Situation) -> str:
 def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
     if prompt.state == "queued":
         lanes = (EVERYTHING, user_lane(there.batch.user_key))
-        stops = [*(_pause(lane, there) for lane in lanes), *_stopped_backends(prompt, there), _trouble(SPOOL, there)]
+        stops = [*(_pause(lane, there) for lane in lanes), *_stopped_backends(prompt, there), _no_spool(prompt, there)]
         why = [_held(there), *stops, _alone(prompt, there), *waiting_for(prompt, there.sources)]
         found = [one for one in why if one is not None] or [_turn(prompt, there)]
         found += [*_refused_by(prompt, there), *inputs_at(prompt, there.inputs, there.gone)]
@@ -289,6 +290,14 @@ def _upload_turn(upload: Upload, lane: str) -> wire.OwedInfo:
 
 
 # ---- lanes
+
+
+def _no_spool(prompt: PromptRow, there: Situation) -> wire.OwedInfo | None:
+    """Of a fleet, only if the disk of every box that may take the prompt has no room."""
+    boxes = {"", *map(box_of, there.fit.backends_of(there.batch, prompt))}
+    troubles = [_trouble(lane_at(SPOOL, box), there) for box in sorted(boxes)]
+    of_boxes = troubles[1:] if len(boxes) > 1 else troubles
+    return troubles[0] or (of_boxes[0] if all(of_boxes) else None)
 
 
 def _pause(lane: str, there: Situation) -> wire.OwedInfo | None:

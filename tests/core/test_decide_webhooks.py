@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from comfyledger.core.commands import AddWebhook, PauseWebhook, RemoveWebhook, ResumeWebhook
 from comfyledger.core.decide import webhooks
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import WebhookAdded, WebhookPaused, WebhookRemoved, WebhookResumed, stream_of
 from comfyledger.core.reports import WebhookEnded, WebhookProgressed
 from comfyledger.core.results import WebhookKnown
@@ -119,3 +120,10 @@ def test_progress_is_saved_and_is_no_event() -> None:
     then = ledger.when(WebhookProgressed(progress))
     assert then.events == ()
     assert ledger.changed == (progress,)
+
+
+def test_what_a_box_has_come_to_in_an_earlier_term_is_not_saved() -> None:
+    ledger = given(ADD, policy=Policy(box="north", term=2))
+    for term, saved in ((1, 0), (2, 1)):
+        ledger.when(WebhookProgressed(WebhookProgress("shop", "epoch", 7), term))
+        assert len(ledger.changed) == saved

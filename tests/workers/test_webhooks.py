@@ -57,6 +57,8 @@ class House:
     def position(self) -> int:
         return len(self.log)
 
+    term = 0
+
     def news(self) -> asyncio.Future[None]:
         return self._news
 

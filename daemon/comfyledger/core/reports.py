@@ -302,9 +302,11 @@ class WebhookReport(Report, frozen=True):
 
 
 class WebhookProgressed(WebhookReport, frozen=True):
-    """A webhook has delivered, or put aside, what its progress says."""
+    """A webhook has delivered, or put aside, what its progress says. `term`: in which this box took part then; 0
+    without a fleet."""
 
     progress: WebhookProgress
+    term: int = 0
 
 
 class WebhookEnded(WebhookReport, frozen=True):

@@ -147,7 +147,7 @@ class Engine:
     def joined(self, term: int) -> None:
         """This box takes part in its fleet, in this term."""
         self._policy = msgspec.structs.replace(self._policy, term=term)
-        self._state.is_member = True
+        self._state.is_member, self._state.term = True, term
         self._inbox.wake.set()
 
     def probe_soon(self, lane: str) -> None:

@@ -42,6 +42,8 @@ class State:
         """The boxes of the fleet, by name."""
         self.brake: Shortage | None = None
         self.stopped = False
+        self.term = 0
+        """In which this box takes part in its fleet; 0 without one."""
         self.is_member = True
         """Whether this box takes part in its fleet; true without one. Until then it does nothing."""
         self.news: asyncio.Future[None] = asyncio.get_running_loop().create_future()

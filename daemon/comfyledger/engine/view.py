@@ -182,6 +182,11 @@ class EngineView:
         return self._state.is_member
 
     @property
+    def term(self) -> int:
+        """In which this box takes part in its fleet, or took part last; 0 without one."""
+        return self._state.term
+
+    @property
     def is_running(self) -> bool:
         """False from the moment at which the engine refuses all messages because it stops."""
         return not self._state.stopped

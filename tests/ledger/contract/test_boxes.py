@@ -37,7 +37,7 @@ def test_messages_of_one_group_see_the_term_of_the_one_before(kind: Kind) -> Non
 
 async def test_a_box_that_was_declared_left_saves_no_progress_of_webhooks(kind: Kind) -> None:
     at_north = replace(TERMS, policy=Policy(box="north", term=1))
-    came, late = (WebhookProgressed(WebhookProgress("shop", "e", position)) for position in (3, 5))
+    came, late = (WebhookProgressed(WebhookProgress("shop", "e", position), 1) for position in (3, 5))
     with kind.opened() as ledger:
         together(ledger, [JoinBox("app", "north")], NOW_MS)
         (saved,), _ = decide_group(ledger, [came], at_north)

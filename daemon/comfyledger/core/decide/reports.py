@@ -62,7 +62,7 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
             _lane_report(draft, report)
             return None
         case BackendEnded() | WebhookReport():
-            _place_report(draft, report)
+            _place_report(draft, report, policy)
             return None
         case SeriesAnswered():
             return _series_answered(draft, report)
@@ -70,11 +70,11 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
             raise TypeError(f"no decision for {type(report).__name__}")
 
 
-def _place_report(draft: Draft, report: BackendEnded | WebhookReport) -> None:
+def _place_report(draft: Draft, report: BackendEnded | WebhookReport, policy: Policy) -> None:
     if isinstance(report, BackendEnded):
         backend_ended(draft, report)
     else:
-        webhook_report(draft, report)
+        webhook_report(draft, report, policy)
 
 
 def _image_report(draft: Draft, report: ImageReport, policy: Policy) -> msgspec.Struct | None:

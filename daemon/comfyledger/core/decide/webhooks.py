@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from comfyledger.core.commands import AddWebhook, PauseWebhook, RemoveWebhook, ResumeWebhook
-from comfyledger.core.decide.recorder import Draft
+from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.events import WebhookAdded, WebhookPaused, WebhookRemoved, WebhookResumed
 from comfyledger.core.reports import WebhookEnded, WebhookProgressed, WebhookReport
 from comfyledger.core.results import Changed, WebhookKnown
@@ -62,13 +62,15 @@ def resume_webhook(draft: Draft, command: ResumeWebhook) -> Changed:
     return Changed(0)
 
 
-def webhook_report(draft: Draft, report: WebhookReport) -> None:
+def webhook_report(draft: Draft, report: WebhookReport, policy: Policy) -> None:
     """Progress is saved in the transaction of the group, so that it costs no sync of its own beside other messages. A
-    pause that is there already stays what it is.
+    pause that is there already stays what it is. What a box of a fleet has come to in an earlier term is not saved:
+    another one has gone on since.
     """
     match report:
-        case WebhookProgressed(progress=progress):
-            draft.state.put([progress])
+        case WebhookProgressed(progress=progress, term=term):
+            if term == policy.term:
+                draft.state.put([progress])
         case WebhookEnded(name=name, reason=reason):
             row = draft.state.webhook(name)
             if row is None or not row.paused:

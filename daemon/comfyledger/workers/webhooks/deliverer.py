@@ -277,7 +277,7 @@ class Deliverer:
         progress = self._deliveries.progress()
         self._saved = progress.position
         try:
-            await self._reporter.report(WebhookProgressed(progress))
+            await self._reporter.report(WebhookProgressed(progress, self._view.term))
         except Refused:
             self._deliveries.not_saved()
             raise

@@ -10,7 +10,7 @@ import pytest
 from comfyledger import crash_points
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.commit_group import decide_group
-from comfyledger.ledger.shared import rotation
+from comfyledger.ledger.shared import rotation, texts
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.rotation import Rotation, want_next
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -161,6 +161,21 @@ def test_a_page_that_the_database_lost_again_is_done_again_before_a_key_is_destr
         pass
     assert set(north.in_file()) == {2}
     check_read(north, south)
+
+
+def test_texts_whose_keys_are_replaced_while_a_box_reads_them_are_read_again(two: tuple[Box, Box]) -> None:
+    north, _ = two
+    keys = Keys.beside(north.path)
+    with closing(rotation.connected(north.address, 60.0)) as connection:
+        rows = connection.execute(texts.READ, (0, 100)).fetchall()
+        want_next(north.address)
+        while Rotation(north.address, keys, "north").tend():
+            pass
+        assert keys.oldest == 2
+        assert {row[3] for row in rows} == {1}
+        found = texts.opened(connection, keys, rows)
+    assert [(text.position, text.blob.digest) for text in found] == [(row[0], row[1]) for row in rows]
+    assert {"of north", "of south"} <= {text.blob.content.decode() for text in found}
 
 
 def test_two_boxes_at_once_make_one_next_key(two: tuple[Box, Box]) -> None:

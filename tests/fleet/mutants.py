@@ -32,7 +32,7 @@ class Mutant(NamedTuple):
 LOST: Final = frozenset({"lost", "replica", "request", "answer"})
 MUTANTS: Final[dict[str, Mutant]] = {
     "an answer does not wait for the disk": Mutant(
-        runs.database_killed, partial(runs.database_killed, broken="commit_off", times=1, answers=60), LOST
+        runs.database_killed, partial(runs.database_killed, broken="commit_off", times=4, answers=30), LOST
     ),
     "an answer does not wait for the standby": Mutant(
         runs.standby_promoted, partial(runs.standby_promoted, synchronous=False), LOST

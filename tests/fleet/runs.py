@@ -32,7 +32,7 @@ from support.waiting import DEADLINE_S, until_without_a_loop
 
 FEW: Final = 6
 """So many answers show that boxes work."""
-LAZY: Final = {"wal_writer_delay": "10s", "max_wal_senders": "4"}
+LAZY: Final = {"wal_writer_delay": "10s", "bgwriter_lru_maxpages": "0", "max_wal_senders": "4"}
 """A database that writes to its disk only when it must."""
 
 

@@ -305,17 +305,18 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     )
     await background.sweep_and_check(is_current=state.ledger.is_current)
     await engine.load()
-    about = partial(_about, context, digests.of_configuration(settings, workflows))
-    of_fleet = fleet_loops(settings, os.environ, engine, state.ledger, fleet, webhooks, about)
+    place = digests.of_place(settings.state_path)
+    about = partial(_about, context, digests.of_configuration(settings, workflows), place)
+    of_fleet = fleet_loops(settings, os.environ, engine, state.ledger, fleet, webhooks, about, place)
     return Daemon(context, backends, added, Reload(context, running, secrets), background, preparer, of_fleet)
 
 
-def _about(context: Context, configured: Mapping[str, str]) -> str:
+def _about(context: Context, configured: Mapping[str, str], place: str) -> str:
     """What the other boxes of the fleet are told."""
     no_secrets = [name for name, gets in context.policy.gets_secrets.items() if not gets and name in context.comfyui]
     delivers, same = context.webhooks.delivers, {**configured, **digests.of_stores(context.stores)}
     standing = context.backends(context.view.open_work())
-    return About(context.version, standing, no_secrets, delivers, same).encoded()
+    return About(context.version, standing, no_secrets, delivers, same, place).encoded()
 
 
 async def _webhooks(

@@ -111,3 +111,24 @@ async def test_backup_and_audit_of_a_replica_need_no_database(north: BoxHouse, c
     copied = await command(north, "backup", str(north.folder / "backup.db"))
     assert copied["position"] == log_of(north.folder / "backup.db")[-1].position
     assert (await command(north, "audit"))["findings"] == []
+
+
+async def test_a_second_box_of_the_same_name_takes_no_part_and_the_first_goes_on(
+    north: BoxHouse, tmp_path: Path
+) -> None:
+    twin = BoxHouse(tmp_path, "twin", north.address)
+    twin.name = north.name
+    try:
+        await north.daemon.begin()
+        await until(lambda: "fleet.joined" in north.daemon.last_words(), "it takes part")
+        await twin.comfyui.begin()
+        twin.configure()
+        twin.join(north)
+        twin.daemon.start()
+        await until(lambda: twin.daemon.exit_code() is not None, "it ends")
+        assert twin.daemon.exit_code() == EXIT_UNUSABLE, twin.daemon.last_words()
+        assert "Another daemon takes part as the box north" in twin.daemon.last_words()
+        assert north.knows("north") == (True, 1)
+    finally:
+        twin.end()
+    check_laws(north)

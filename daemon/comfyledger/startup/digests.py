@@ -1,9 +1,12 @@
-"""Digests of what has to be the same on all boxes of a fleet, so that `doctor` finds where they differ."""
+"""Digests that boxes tell each other: of what has to be the same on all of them, so that `doctor` finds where they
+differ, and of where each is."""
 
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,6 +31,11 @@ def of_stores(stores: Mapping[str, OpenedStore]) -> dict[str, str]:
     """Where each store puts files. One whose identity is not known yet has no digest."""
     places = {f"store {name}": _digest(one.identity) for name, one in stores.items() if one.identity}
     return {"stores": _digest({name: one.kind for name, one in stores.items()}), **places}
+
+
+def of_place(state: Path) -> str:
+    """Which state folder of which machine it is."""
+    return _digest((socket.gethostname(), str(state.resolve())))
 
 
 def _digest(value: Any) -> str:

@@ -19,6 +19,7 @@ from comfyledger.workers.fleet import leases
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.key_rotation import KeyRotation
 from comfyledger.workers.fleet.membership import Membership
+from comfyledger.workers.fleet.namesake import Namesake
 from comfyledger.workers.webhooks.turn import Turn
 from comfyledger.workers.webhooks.webhooks import Webhooks
 
@@ -91,14 +92,15 @@ def fleet_loops(
     heard: Heard,
     webhooks: Webhooks,
     about: Callable[[], str],
+    place: str,
 ) -> list[Loop]:
     """What runs beside a box: its membership, its turns at the webhooks, and the care of its wrapping keys. Nothing
-    without a fleet. `ledger`: as `share` gave it. Raises Refused(config_invalid).
+    without a fleet. `ledger`: as `share` gave it. `place`: that which `about` names. Raises Refused(config_invalid).
     """
     if not settings.box_name:
         return []
-    turn = Turn(webhooks, settings.box_name)
-    member = _membership(settings, environ, engine, heard, about, turn)
+    turn, namesake = Turn(webhooks, settings.box_name), Namesake(settings.box_name, place)
+    member = _membership(settings, environ, engine, heard, about, turn, namesake)
     return [member.run, turn.run, _key_rotation(ledger, settings, environ).run]
 
 
@@ -118,10 +120,11 @@ def _membership(
     heard: Heard,
     about: Callable[[], str],
     turn: Turn,
+    namesake: Namesake,
 ) -> Membership:
     address = address_of(settings, environ)
     from comfyledger.ledger.shared.boxes import box_table
 
     keep = partial(keep_door_files, settings)
     lease_s = leases.LEASE_S
-    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep, turn, lease_s)
+    return Membership(engine, lambda: box_table(address), heard, settings.box.url, about, keep, turn, namesake, lease_s)

@@ -10,6 +10,7 @@ from comfyledger import wire
 class About(msgspec.Struct, frozen=True):
     """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets. `delivers`:
     whether it delivers the webhooks. `digests`: of what has to be the same on all boxes, by part of the configuration.
+    `place`: a digest of machine and state folder, by which a daemon knows what it said itself.
     """
 
     version: str = ""
@@ -17,6 +18,7 @@ class About(msgspec.Struct, frozen=True):
     no_secrets: list[str] = []
     delivers: bool = False
     digests: dict[str, str] = {}
+    place: str = ""
 
     def encoded(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -21,6 +21,7 @@ from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import Boxes, BoxSeen, LogUnreachable
 from comfyledger.workers.fleet.heard import Heard
 from comfyledger.workers.fleet.leases import Leases
+from comfyledger.workers.fleet.namesake import Namesake
 from comfyledger.workers.webhooks.turn import Turn
 
 BEAT_S: Final = 5.0
@@ -40,7 +41,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Boxes]]
 class Membership:
     """`about`: what the other boxes are told, as JSON. `url`: where they reach this daemon. `heard`: takes what all
     boxes said last. `keep`: takes the small files that all doors have in common, by name.
-    `turn`: which box delivers the webhooks."""
+    `turn`: which box delivers the webhooks. `namesake`: says whether the name is free."""
 
     def __init__(
         self,
@@ -51,11 +52,13 @@ class Membership:
         about: Callable[[], str],
         keep: Callable[[dict[str, str]], None],
         turn: Turn,
+        namesake: Namesake,
         lease_s: float,
     ) -> None:
         self._engine, self._connect = engine, connect
         self._heard, self._name = heard, heard.own
         self._url, self._about, self._keep, self._turn = url, about, keep, turn
+        self._namesake = namesake
         self._leases = Leases(self._name, lease_s)
 
     async def run(self) -> None:
@@ -76,6 +79,9 @@ class Membership:
         while True:
             self._engine.catch_up()
             if not self._engine.view.is_member:
+                if not self._namesake.may_join(await boxes.seen()):
+                    await boxes.news(LOOK_S)
+                    continue
                 await self._join()
             if (now := time.monotonic()) >= beat_at:
                 beat_at = now + BEAT_S

@@ -8,6 +8,7 @@ import http
 import json
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -261,10 +262,11 @@ async def test_a_socket_of_this_user_or_of_the_folders_is_trusted_and_no_other(t
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can listen as another user")
 async def test_nothing_is_sent_to_a_socket_of_another_user_in_a_shared_folder(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret")
-    with socket.socket(socket.AF_UNIX) as planted:
+    with tempfile.TemporaryDirectory(dir="/tmp") as shared, socket.socket(socket.AF_UNIX) as planted:
+        Path(shared).chmod(0o1777)
         os.seteuid(65_534)
         try:
-            planted.bind(f"/tmp/planted-{os.getpid()}.sock")
+            planted.bind(f"{shared}/planted.sock")
             planted.listen()
         finally:
             os.seteuid(0)
@@ -275,7 +277,6 @@ async def test_nothing_is_sent_to_a_socket_of_another_user_in_a_shared_folder(tm
         connection, _ = planted.accept()
         assert connection.recv(1_000) == b""
         connection.close()
-        Path(planted.getsockname()).unlink()
 
 
 @pytest.mark.parametrize("there", ["nothing", "a file", "a link to nothing", "left behind", "a folder"])

@@ -58,7 +58,8 @@ class Database:
     def start(self) -> None:
         """Start it, also after it was killed."""
         words = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
-        given = ("--listen_addresses=127.0.0.1", "--unix_socket_directories=", "--shared_buffers=32MB")
+        given = ["--listen_addresses=127.0.0.1", "--unix_socket_directories=", "--shared_buffers=32MB"]
+        given += ["--dynamic_shared_memory_type=mmap"]  # in its folder: a kill leaves nothing in /dev/shm
         self._processes.start_program(NAME, [*words, *given], **self._as())
 
     @property

@@ -105,6 +105,13 @@ class Boxes:
         before = self.answers()
         until_without_a_loop(lambda: self._all_ended() or self.answers() >= before + more, "requests are answered")
 
+    def wait_for_refusals(self) -> None:
+        """Until every box that runs has said that it cannot reach the log."""
+        before = {name: given.journal.count("refused") for name, given in self._given.items()}
+        for name, count in before.items():
+            journal = self._given[name].journal
+            until_without_a_loop(lambda j=journal, n=count: j.count("refused") > n, f"box {name} refuses")
+
     def _all_ended(self) -> bool:
         return all(process.exit_code() is not None for process in self._processes.values())
 
@@ -239,23 +246,50 @@ def box_killed(folder: Path, broken: str = "", points: tuple[str, ...] = POINTS)
             return boxes.history(address)
 
 
+def database_hangs(folder: Path, broken: str = "") -> History:
+    """The database answers nobody for a while, and keeps its connections."""
+    with running(Cluster().begin()) as (cluster,):
+        address = cluster.database()
+        with _boxes(folder, address, 2, broken) as boxes:
+            boxes.begin()
+            boxes.go_on()
+            cluster.freeze()
+            boxes.wait_for_refusals()
+            cluster.thaw()
+            boxes.go_on()
+            boxes.stop()
+            return boxes.history(address)
+
+
+def network_cut(folder: Path, broken: str = "") -> History:
+    """No byte passes between the boxes and the database for a while, and nobody is told so."""
+    with running(Cluster().begin()) as (cluster,), closing(Proxy(cluster.port)) as proxy:
+        address = cluster.database()
+        with _boxes(folder, proxy.address(address), 2, broken) as boxes:
+            boxes.begin()
+            boxes.go_on()
+            proxy.hold()
+            boxes.wait_for_refusals()
+            proxy.pass_on()
+            boxes.go_on()
+            boxes.stop()
+            return boxes.history(address)
+
+
 def answers_lost(folder: Path, broken: str = "", times: int = 4) -> History:
     """The network loses the answer of a commit, is cut off, and comes back."""
-    with running(Cluster().begin()) as (cluster,):
-        address, proxy = cluster.database(), Proxy(cluster.port)
-        try:
-            with _boxes(folder, proxy.address(address), 2, broken) as boxes:
-                boxes.begin()
-                for _ in range(times):
-                    proxy.lose_next_commit()
-                    assert proxy.cut.wait(DEADLINE_S), "no answer was lost"
-                    proxy.refuse()
-                    proxy.pass_on()
-                    boxes.go_on()
-                boxes.stop()
-                return boxes.history(address)
-        finally:
-            proxy.end()
+    with running(Cluster().begin()) as (cluster,), closing(Proxy(cluster.port)) as proxy:
+        address = cluster.database()
+        with _boxes(folder, proxy.address(address), 2, broken) as boxes:
+            boxes.begin()
+            for _ in range(times):
+                proxy.lose_next_commit()
+                assert proxy.cut.wait(DEADLINE_S), "no answer was lost"
+                proxy.refuse()
+                proxy.pass_on()
+                boxes.go_on()
+            boxes.stop()
+            return boxes.history(address)
 
 
 def box_sleeps(folder: Path, broken: str = "") -> History:
@@ -275,6 +309,10 @@ def box_sleeps(folder: Path, broken: str = "") -> History:
 
 
 RUNS: Final[dict[str, Callable[[Path], History]]] = {
-    run.__name__: run for run in (at_once, database_killed, standby_promoted, box_killed, box_sleeps, answers_lost)
+    run.__name__: run
+    for run in (
+        *(at_once, database_killed, database_hangs, standby_promoted),
+        *(box_killed, box_sleeps, network_cut, answers_lost),
+    )
 }
 HARMLESS: Final = "at_once"

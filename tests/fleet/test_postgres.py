@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from threading import Thread
 
 import psycopg
@@ -25,9 +26,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def proxy(cluster: Cluster) -> Iterator[Proxy]:
-    made = Proxy(cluster.port)
-    yield made
-    made.end()
+    with closing(Proxy(cluster.port)) as made:
+        yield made
 
 
 def numbers(cluster: Cluster) -> list[int]:

@@ -23,7 +23,7 @@ RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Listens on a port of its own, for a server on another port of 127.0.0.1, until `end`."""
+    """Listens on a port of its own, for a server on another port of 127.0.0.1, until `close`."""
 
     def __init__(self, server_port: int) -> None:
         self._server = ("127.0.0.1", server_port)
@@ -74,7 +74,7 @@ class Proxy:
         with self._changed:
             self._cuts = 1
 
-    def end(self) -> None:
+    def close(self) -> None:
         self.refuse()
 
     # ---- within

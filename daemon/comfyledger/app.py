@@ -316,7 +316,7 @@ def _about(context: Context, configured: Mapping[str, str], place: str) -> str:
     no_secrets = [name for name, gets in context.policy.gets_secrets.items() if not gets and name in context.comfyui]
     delivers, same = context.webhooks.delivers, {**configured, **digests.of_stores(context.stores)}
     standing = context.backends(context.view.open_work())
-    return About(context.version, standing, no_secrets, delivers, same, place).encoded()
+    return About(context.version, standing, no_secrets, delivers, same, place, wall_ms() / 1000).encoded()
 
 
 async def _webhooks(

@@ -101,6 +101,13 @@ def test_a_box_that_was_given_up_is_no_news_and_one_that_never_came_is() -> None
     )
 
 
+def test_a_box_whose_clock_is_off_is_named() -> None:
+    about = {"north": About(ahead_s=0.4), "south": About(ahead_s=7_200.0), "west": About()}
+    assert [words for _, words in worse(replace(SOUND, about=about))] == [
+        "The clock of the box south was +7,200 s off the database's when it was heard last."
+    ]
+
+
 def test_boxes_with_older_keys_are_named() -> None:
     assert only(replace(SOUND, standing=replace(SOUND.standing, old_keys=["south"]))).sentence.endswith(": south.")
 

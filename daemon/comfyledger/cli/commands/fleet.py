@@ -191,7 +191,7 @@ def status(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
         say("No box has started yet.")
         return
     rows = [
-        (one.name, _state(one), str(one.key or "-"), f"{one.behind:,}", f"{one.age_s:.0f} s ago", one.url)
+        (one.name, _state(one), str(one.key or "-"), f"{one.behind:,}", _heard(one), one.url or "-")
         for one in standing.boxes
     ]
     say_table(("BOX", "STATE", "KEY", "EVENTS BEHIND", "HEARD", "ADDRESS"), rows)
@@ -202,6 +202,11 @@ def _forgetting(standing: Standing) -> str:
         named = ", ".join(standing.old_keys)
         return f"Old copies of the database can still be read with older keys, which these boxes have: {named}."
     return f"Something was forgotten. Key {standing.key} will be replaced within an hour, or by `fleet rotate`."
+
+
+def _heard(one: BoxStanding) -> str:
+    """A box that was never heard has no address and no age."""
+    return f"{one.age_s:.0f} s ago" if one.url or one.age_s else "never"
 
 
 def _state(one: BoxStanding) -> str:

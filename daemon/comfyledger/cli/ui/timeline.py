@@ -36,6 +36,10 @@ class Step(NamedTuple):
     words: str
 
 
+SAME_MS: Final = 1_000
+"""Clocks that differ by less are taken for the same one."""
+
+
 def timeline(events: Sequence[wire.PastEvent], *, whole: bool = False) -> list[Step]:
     """The events as steps. With `whole`, for a whole batch, each step names its image or prompt."""
     before = [None, *(event.at_ms for event in events)]
@@ -46,10 +50,12 @@ def timeline(events: Sequence[wire.PastEvent], *, whole: bool = False) -> list[S
 
 
 def passed(ms: int) -> str:
-    """The time between two steps. The clock may have been set back between them."""
-    if ms < 0:
-        return "clock set back"
-    return f"+{ms} ms" if ms < 1000 else f"+{duration(ms / 1000)}"
+    """The time between two steps. The clock may have been set back between them, or is that of another box of a fleet:
+    boxes read their clocks before they wait for their turn at the log.
+    """
+    if ms <= -SAME_MS:
+        return "by an earlier clock"
+    return f"+{max(ms, 0)} ms" if ms < 1000 else f"+{duration(ms / 1000)}"
 
 
 def sentence(event: wire.PastEvent, *, whole: bool = False) -> str:

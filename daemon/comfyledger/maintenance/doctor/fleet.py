@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.log_reader import LogReader
@@ -37,16 +38,20 @@ SILENT_S: Final = 20.0
 _SETTINGS: Final = "SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names')"
 _STANDBYS: Final = "SELECT count(*) FROM pg_stat_replication"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())"
-_ABOUT: Final = "SELECT name, about FROM boxes ORDER BY name"
+_ABOUT: Final = "SELECT name, about, extract(epoch FROM seen) FROM boxes ORDER BY name"
 _HASH: Final = "SELECT hash FROM events WHERE position = %s"
 _NOT_ACKNOWLEDGED: Final = frozenset({"off", "local", "remote_write"})
 
 
 class About(msgspec.Struct, frozen=True):
-    """What a box says about itself: its version, and a digest of each part of its configuration."""
+    """What a box says about itself: its version, a digest of each part of its configuration, and the time of its clock
+    in seconds since 1970. `ahead_s`: how far that was ahead of the database's; None if it was not said.
+    """
 
     version: str = ""
     digests: dict[str, str] = {}
+    at_s: float = 0.0
+    ahead_s: float | None = None
 
 
 class FleetSeen(msgspec.Struct, frozen=True):
@@ -133,7 +138,7 @@ def seen(address: str, path: Path) -> FleetSeen:
             ahead_s,
             roles.role_of(there),
             standing(address),
-            {name: _about(text) for name, text in there.execute(_ABOUT).fetchall()},
+            {name: _about(text, float(at)) for name, text, at in there.execute(_ABOUT).fetchall()},
             own,
             common,
         )
@@ -143,10 +148,11 @@ def _row(there: Connection, sql: str) -> Any:
     return there.execute(sql.encode()).fetchone()
 
 
-def _about(text: str) -> About:
-    """What a box said; nothing if a newer version said it in another form."""
+def _about(text: str, heard_s: float) -> About:
+    """What a box said, at a time of the database's; nothing if a newer version said it in another form."""
     try:
-        return msgspec.json.decode(text, type=About)
+        said = msgspec.json.decode(text, type=About)
+        return replace(said, ahead_s=said.at_s - heard_s if said.at_s else None)
     except msgspec.MsgspecError:
         return About()
 
@@ -181,6 +187,7 @@ def of_fleet(one: FleetSeen, box: str) -> list[Diagnosis]:
         *_of_log(one),
         *_of_boxes(one.standing, box),
         *_of_keys(one.standing),
+        *_of_clocks(one.about),
         *_of_configurations(one.about),
     ]
 
@@ -250,6 +257,13 @@ def _of_keys(standing: Standing) -> Iterator[Diagnosis]:
     if standing.old_keys:
         text = "These boxes have older keys, which open forgotten texts in old copies of the database: {}."
         yield Diagnosis(AREA, "warning", text.format(", ".join(standing.old_keys)), "start their daemons")
+
+
+def _of_clocks(about: Mapping[str, About]) -> Iterator[Diagnosis]:
+    for name, one in sorted(about.items()):
+        if one.ahead_s is not None and abs(one.ahead_s) > CLOCK_OFF_S:
+            text = f"The clock of the box {name} was {one.ahead_s:+,.0f} s off the database's when it was heard last."
+            yield Diagnosis(AREA, "warning", text, f"time synchronization on {name}")
 
 
 def _of_configurations(about: Mapping[str, About]) -> Iterator[Diagnosis]:

@@ -254,7 +254,9 @@ def of_clock(clock: Clock) -> list[Diagnosis]:
             text = f"This machine's clock and that of ComfyUI {whose} differ by {abs(ahead):,.0f} s."
             found.append(Diagnosis("clock", "warning", text, sync))
     if clock.log_ahead is not None and clock.log_ahead >= AHEAD_S:
-        text = f"The log's newest event is {clock.log_ahead:,.0f} s in the future: the clock was set back."
+        text = (
+            f"The log's newest event is {clock.log_ahead:,.0f} s in the future: this clock was set back, or is behind."
+        )
         found.append(Diagnosis("clock", "warning", text, sync))
     return found or [Diagnosis("clock", "ok", f"The clock runs evenly{_others(clock)}.")]
 

@@ -11,6 +11,7 @@ class About(msgspec.Struct, frozen=True):
     """Its version, and its ComfyUIs as it sees them. `no_secrets`: those that get no workflow with secrets. `delivers`:
     whether it delivers the webhooks. `digests`: of what has to be the same on all boxes, by part of the configuration.
     `place`: a digest of machine and state folder, by which a daemon knows what it said itself.
+    `at_s`: the time of its clock, in seconds since 1970.
     """
 
     version: str = ""
@@ -19,6 +20,7 @@ class About(msgspec.Struct, frozen=True):
     delivers: bool = False
     digests: dict[str, str] = {}
     place: str = ""
+    at_s: float = 0.0
 
     def encoded(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -34,6 +34,11 @@ class HeardBox(msgspec.Struct, frozen=True):
     def is_silent(self) -> bool:
         return self.age_s > SILENT_S
 
+    @property
+    def clock_s(self) -> float | None:
+        """What its clock shows now, in seconds since 1970; None for an older release, which does not say that."""
+        return self.about.at_s + self.age_s if self.about.at_s else None
+
 
 class Heard:
     """`own`: the name of this box; empty without a fleet, of which nothing is ever heard."""

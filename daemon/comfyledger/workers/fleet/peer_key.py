@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 LASTS_S: Final = 120
-"""Clocks of boxes may differ by as much."""
+"""Clocks of boxes may differ by as much, if the one that is asked has not told its own."""
 IMAGES: Final = "/fleet/images"
 INPUTS: Final = "/fleet/inputs"
 _PURPOSE: Final = b"comfyledger boxes 1"
@@ -27,9 +27,11 @@ class PeerKey:
         self._key = hmac.digest(secret, _PURPOSE, "sha256")
         self._now_s = now_s
 
-    def signed(self, path: str) -> str:
-        """A path with the query that lets another box answer it."""
-        expires = int(self._now_s()) + LASTS_S
+    def signed(self, path: str, clock_s: float | None = None) -> str:
+        """A path with the query that lets another box answer it. `clock_s`: what the clock of that box shows, if known,
+        because it is the one that judges.
+        """
+        expires = int(self._now_s() if clock_s is None else clock_s) + LASTS_S
         return f"{path}?expires={expires}&signature={self._signature(path, expires)}"
 
     def allows(self, path: str, expires: str, signature: str) -> bool:

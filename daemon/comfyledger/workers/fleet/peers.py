@@ -68,7 +68,7 @@ class Peers:
     @asynccontextmanager
     async def _asked(self, box: HeardBox, path: str) -> AsyncIterator[AsyncIterator[bytes] | None]:
         waits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=STALL_S)
-        url = box.url.rstrip("/") + self._key.signed(path)
+        url = box.url.rstrip("/") + self._key.signed(path, box.clock_s)
         try:
             async with self._session.get(url, timeout=waits, allow_redirects=False) as answer:
                 if answer.status not in {200, 404}:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from comfyledger import wire
 from comfyledger.client import Client
 from comfyledger.core.commands import LeaveBox
+from comfyledger.startup.ids import wall_ms
 from support.boxes import Boxes, know_each_other, quick_beats, two_boxes
 from support.ledger_kinds import NEEDS_POSTGRES, slow_machine
 from support.loaded_pictures import INPUT, RED, SHA256, loading
@@ -115,8 +117,8 @@ async def test_an_image_that_another_box_keeps_is_loaded_by_a_prompt(two: Any) -
         assert await states(client, second) == ["stored"]
 
 
-async def alone_with(tmp_path: Path, stack: AsyncExitStack, box: str = "") -> Any:
-    """South, after north, which took the input, was declared dead."""
+async def alone_with(tmp_path: Path, stack: AsyncExitStack, box: str = "", behind_s: int = 0) -> Any:
+    """South, after north, which took the input, was declared dead. `behind_s`: the clock by which that was noted."""
     boxes = Boxes(tmp_path)
     stack.enter_context(slow_machine())
     stack.enter_context(quick_beats())
@@ -124,13 +126,18 @@ async def alone_with(tmp_path: Path, stack: AsyncExitStack, box: str = "") -> An
         await client.add_input(RED, name="red.png")
         south = await stack.enter_async_context(boxes.opened("south", box=box))
         await until(lambda: know_each_other(north, south), "the boxes know each other")
-    await south.context.engine.command(LeaveBox("test", "north", 1, "lease"))
+    engine = south.context.engine
+    with patch.object(engine, "_wall_ms", lambda: wall_ms() - behind_s * 1000):
+        await engine.command(LeaveBox("test", "north", 1, "lease"))
     return south
 
 
-async def test_a_prompt_waits_for_the_box_that_has_its_input_until_that_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("behind_s", [0, 7_200], ids=["equal clocks", "clocks two hours apart"])
+async def test_a_prompt_waits_for_the_box_that_has_its_input_until_that_is_given_up(
+    tmp_path: Path, behind_s: int
+) -> None:
     async with AsyncExitStack() as stack:
-        south = await alone_with(tmp_path, stack)
+        south = await alone_with(tmp_path, stack, behind_s=behind_s)
         client = await stack.enter_async_context(Client(south.url, south.token))
         with capture_logs() as said:
             batch = await asked(client, "r1", INPUT, backend="south.main")

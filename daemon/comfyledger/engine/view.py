@@ -94,6 +94,10 @@ class EngineView:
         """The images that a box alone keeps which left, and that this box is to take up now."""
         return self._state.owed.orphans_due(self._state.steady_ms())
 
+    def boxes_overdue(self) -> list[str]:
+        """The boxes that left and are not waited for any longer, by a clock that never jumps."""
+        return self._state.owed.boxes_overdue(self._state.steady_ms())
+
     @property
     def move_after_ms(self) -> Mapping[str, int]:
         """By backend: after how long a trouble the prompts that it has go to others; 0 or no value for never."""

@@ -16,7 +16,6 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.settings import ComfyUI as Section
 from comfyledger.settings import Settings
 from comfyledger.startup.backends import Backends
-from comfyledger.startup.ids import wall_ms
 from comfyledger.startup.open_state import State
 from comfyledger.workers.backends.mover import Mover
 from comfyledger.workers.dispatch import Workers
@@ -80,8 +79,8 @@ def input_copies(settings: Settings, state: State, engine: Engine, peers: Peers 
     """Of inputs that other boxes keep; None without a fleet."""
     if peers is None:
         return None
-    view, box = engine.view, settings.box
-    made = InputCopies(state.inputs, state.reader, peers, view.boxes, box.name, box.orphan_after_s, wall_ms)
+    view = engine.view
+    made = InputCopies(state.inputs, state.reader, peers, view.boxes, settings.box.name, view.boxes_overdue)
     engine.observe(made.committed)
     return made
 

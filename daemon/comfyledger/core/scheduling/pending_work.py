@@ -402,6 +402,10 @@ class PendingWork:
         """The images that only a box keeps which left, and which are not left to it any longer. For the caretaker."""
         return self._orphans.due(self._limits.orphan_after_ms, now_ms)
 
+    def boxes_overdue(self, now_ms: int) -> list[str]:
+        """The boxes that left and are not waited for any longer."""
+        return self._owners.overdue(self._limits.orphan_after_ms, now_ms)
+
     @property
     def move_after_ms(self) -> Mapping[str, int]:
         """As `Limits.move_after_ms`."""

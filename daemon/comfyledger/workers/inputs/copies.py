@@ -8,7 +8,7 @@ too, as soon as this box hears of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -43,7 +43,7 @@ class CopyGone(Exception):
 
 
 class InputCopies:
-    """Of the box `own`. `boxes`: all that have ever joined. `orphan_after_s`: so long a box that left is waited for."""
+    """Of the box `own`. `boxes`: all that have ever joined. `overdue`: those that left and are not waited for."""
 
     def __init__(
         self,
@@ -52,12 +52,11 @@ class InputCopies:
         peers: Peers,
         boxes: Callable[[], Sequence[BoxRow]],
         own: str,
-        orphan_after_s: float,
-        wall_ms: Callable[[], int],
+        overdue: Callable[[], Collection[str]],
     ) -> None:
         self._store, self._reader, self._peers = store, reader, peers
         self._boxes, self._own = boxes, own
-        self._orphan_after_ms, self._wall_ms = int(orphan_after_s * 1000), wall_ms
+        self._overdue = overdue
         self._places = asyncio.Semaphore(COPIES_MAX)
         self._erased: set[str] = set()
         self._news = asyncio.Event()
@@ -96,10 +95,9 @@ class InputCopies:
 
     def _waited_for(self, row: InputRow) -> Iterator[str]:
         """Why it is not given up yet: a box that left may come back with it."""
-        now_ms = self._wall_ms()
+        overdue = self._overdue()
         for box in self._boxes():
-            is_waited_for = not (box.present or box.given_up) and now_ms - box.since_ms < self._orphan_after_ms
-            if is_waited_for and row.box in {"", box.name}:
+            if not box.present and box.name not in overdue and row.box in {"", box.name}:
                 yield f"The box {box.name}, which may have it, has left the fleet."
 
     async def _copied(self, name: str, row: InputRow) -> bool:

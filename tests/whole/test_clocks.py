@@ -31,6 +31,8 @@ MAY_ASK = {
     "sim/objects/server.py",
     "maintenance/doctor/run.py",
     "maintenance/doctor/machine.py",
+    "maintenance/doctor/fleet.py",
+    "startup/ids.py",
 }
 """Composition roots: the engine's dates and the ages of files; the dates of log lines and of stand-ins; the doctor's
 look at clocks."""

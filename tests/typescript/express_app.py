@@ -14,6 +14,7 @@ import aiohttp
 from support.documents import ROOT
 from support.example_apps import ORDER, WEBHOOK_SECRET, check_submit, check_webhook, said
 from support.processes import House
+from support.waiting import until
 from typescript.tools import CLIENT
 
 EXAMPLE = ROOT / "examples" / "express_app.mjs"
@@ -67,10 +68,19 @@ async def check_delivery(session: aiohttp.ClientSession, url: str, out: asyncio.
     assert await said(out, "settled")
 
 
+async def nothing_is_open(session: aiohttp.ClientSession, house: House) -> bool:
+    """Whether all orders so far are settled, so that the app hears of no earlier one."""
+    headers = {"Authorization": f"Bearer {house.daemon.token}"}
+    async with session.get(f"{house.daemon.url}/v1/batches?open_only=true", headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return (await answer.json())["batches"] == []
+
+
 async def check(folder: Path, house: House) -> None:
     """`folder` has the package installed. Raises AssertionError, TimeoutError."""
     async with running(folder, house) as (out, url), aiohttp.ClientSession() as session:
         await check_submit(session, url)
         await check_webhook(session, url, out)
+        await until(lambda: nothing_is_open(session, house))
         await deliver_to(house, url)
         await check_delivery(session, url, out)

@@ -93,7 +93,7 @@ async def tab(browser: Browser, width: int = WIDE, **more: Any) -> AsyncIterator
         yield page
     finally:
         await context.close()
-    assert faults == []
+    assert faults == [], faults
 
 
 def _breach(message: ConsoleMessage) -> list[str]:

@@ -27,9 +27,8 @@ import structlog
 import append_floor
 import peer_eventsourcing
 from append_shared import Shared
+from bare_engine import engine_of, nothing
 from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch, SubmitBatch
-from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import EVERYTHING
 from comfyledger.engine import Engine
 from comfyledger.ledger import ports
@@ -51,22 +50,6 @@ def in_sqlite(path: Path) -> AbstractContextManager[ports.Ledger]:
     return closing(Ledger.open(path))
 
 
-def engine_of(ledger: ports.Ledger) -> Engine:
-    return Engine(
-        ledger,
-        policy=Policy(),
-        limits=Limits(),
-        first_use_wait_s=60.0,
-        open_images_max=10**9,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
-        steady_ms=lambda: time.monotonic_ns() // 1_000_000,
-    )
-
-
-async def _nothing(_: Any) -> None:
-    await asyncio.Event().wait()
-
-
 def _submits(count: int) -> list[SubmitBatch]:
     """Each is of a series that others use as well, so it has one event, but for the first of each series."""
     return [request(str(number), number % append_floor.SERIES, 1) for number in range(count)]
@@ -80,7 +63,7 @@ async def _commands_per_second(
 
 
 async def _rate(engine: Engine, callers: int, commands: Commands, before: Commands) -> float:
-    running = asyncio.create_task(engine.run(_nothing, _nothing))
+    running = asyncio.create_task(engine.run(nothing, nothing))
     for command in (PauseLane(LABEL, EVERYTHING), *before):
         await engine.command(command)
     waiting = iter(commands)

@@ -29,9 +29,8 @@ from msgspec.structs import replace
 from ulid import ULID
 
 from append_shared import Shared
+from bare_engine import engine_of, nothing
 from comfyledger.core.commands import PauseLane
-from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import EVERYTHING
 from comfyledger.engine import Engine
 from comfyledger.ledger.shared.boxes import box_table
@@ -86,26 +85,10 @@ class Timed(SharedLedger):
     _locked_at = 0.0
 
 
-def engine_of(ledger: SharedLedger) -> Engine:
-    return Engine(
-        ledger,
-        policy=Policy(),
-        limits=Limits(),
-        first_use_wait_s=60.0,
-        open_images_max=10**9,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
-        steady_ms=lambda: time.monotonic_ns() // 1_000_000,
-    )
-
-
-async def _nothing(_: Any) -> None:
-    await asyncio.Event().wait()
-
-
 async def write(ledger: Timed, name: str, address: str, rate: float, seconds: float) -> None:
     """Begin, say so, wait for the word on standard input, and write."""
     engine = engine_of(ledger)
-    running = [asyncio.create_task(engine.run(_nothing, _nothing)), asyncio.create_task(_follow(engine, address))]
+    running = [asyncio.create_task(engine.run(nothing, nothing)), asyncio.create_task(_follow(engine, address))]
     await engine.command(PauseLane("bench", EVERYTHING))
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
@@ -118,7 +101,7 @@ async def write(ledger: Timed, name: str, address: str, rate: float, seconds: fl
 
 
 async def _follow(engine: Engine, address: str) -> None:
-    """As a box does that is told of new events."""
+    """Take in what the other boxes append, as the daemon does."""
     async with box_table(address) as table:
         while True:
             engine.catch_up()

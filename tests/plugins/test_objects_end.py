@@ -7,7 +7,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from comfyledger.plugin_api import Stored
 from comfyledger.testing.place import deposit, picture
 from comfyledger_objects import uploads
 from comfyledger_objects.store import ObjectStore
-from support.object_places import S3Place, moto_s3, s3_place
+from support.object_places import S3Place
 from support.waiting import DEADLINE_S, until
 
 LARGE = hashlib.sha256(b"seed").digest() * (8 * uploads.WHOLE_BYTES_MAX // 32)
@@ -69,18 +68,6 @@ plain = uploads.pieces
 uploads.pieces = lambda *arguments: counted(plain(*arguments))
 asyncio.run(main(json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]))
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_s3() as address:
-        yield address
-
-
-@pytest.fixture
-async def place(server: str, tmp_path: Path) -> AsyncIterator[S3Place]:
-    async with s3_place(server, tmp_path) as made:
-        yield made
 
 
 async def ready(place: S3Place) -> ObjectStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,22 +16,10 @@ from comfyledger.testing.place import FOLDER, NAME, SERIES, STEM, deposit, pictu
 from comfyledger_objects.metadata import Found
 from comfyledger_objects.options import Kind, options_from
 from comfyledger_objects.store import PAGE_FILES, ObjectStore
-from support.object_places import ProxiedPlace, S3Place, moto_s3, place_of, s3_place
+from support.object_places import ProxiedPlace, S3Place, place_of
 
 BAD = ["..", "../x", "a/../b", "a//b", "a/./b", "a\0b", "a\x7fb"]
 """Paths that obstore does not ask for."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_s3() as address:
-        yield address
-
-
-@pytest.fixture
-async def place(server: str, tmp_path: Path) -> AsyncIterator[S3Place]:
-    async with s3_place(server, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,10 @@ from comfyledger_objects import uploads
 from comfyledger_objects.bucket import Bucket
 from comfyledger_objects.options import options_from
 from comfyledger_objects.store import ObjectStore
-from support.object_places import Fault, S3Place, moto_s3, refusal, s3_place
+from support.object_places import Fault, S3Place, refusal
 
 KEY = f"{NAME}.png"
 LARGE = uploads.WHOLE_BYTES_MAX + 1_000_000
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_s3() as address:
-        yield address
-
-
-@pytest.fixture
-async def place(server: str, tmp_path: Path) -> AsyncIterator[S3Place]:
-    async with s3_place(server, tmp_path) as made:
-        yield made
 
 
 async def ready(place: S3Place, **more: Any) -> ObjectStore:

@@ -77,6 +77,7 @@ async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any) -> None:
     knocking = [asyncio.create_task(knock(number)) for number in range(2, 5)]
     await rig.on_thread(lambda: room(rig.tables, 1_000))
     await asyncio.wait_for(report, DEADLINE_S)
+    assert rig.engine.view.in_trouble("store/folder"), "what it said is known"
     await asyncio.gather(*knocking)
 
 

@@ -57,6 +57,19 @@ async def test_the_page_goes_on_by_itself_when_the_daemon_was_killed(house: Hous
     await expect(page.get_by_label("Token")).to_have_count(0)
 
 
+async def test_the_page_says_so_when_its_first_connection_never_opens(house: House, page: Page) -> None:
+    await house.begin()
+    refused = [True]
+    await page.route_web_socket("**/ws", lambda asked: asked.close() if refused[0] else asked.connect_to_server())
+    await pages.sign_in(page, house.daemon.url, house.daemon.token)
+    gone = page.get_by_text("The daemon does not answer")
+    await expect(gone).to_be_visible()
+    await expect(page.get_by_role("heading", name="Disks")).to_have_count(0)
+    refused[0] = False
+    await expect(gone).to_have_count(0)
+    await expect(page.get_by_role("heading", name="Disks")).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [pages.NARROW, pages.WIDE])
 async def test_the_form_is_readable_for_everybody(house: House, browser: Browser, width: int, scheme: str) -> None:

@@ -8,8 +8,10 @@ import { isOver, session } from "../session/session";
 export const connection = signal<"connecting" | "connected" | "away">("connecting");
 
 const NAME = "page";
-/** A broken connection is often back at once; only then it is said. */
+/** A broken connection is often back at once; only later it is said. */
 const AWAY_AFTER_MS = 700;
+/** The first connection of a session may take so long before the daemon is said to be away. */
+const FIRST_AFTER_MS = 3_000;
 
 let made: { client: Client; key: string } | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
@@ -20,6 +22,7 @@ export function client(): Client {
   if (made?.key !== key) {
     made?.client.close();
     made = { key, client: new Client({ url: BASE, token: key, name: NAME, onConnection: (is) => heard(key, is) }) };
+    sayAwayAfter(FIRST_AFTER_MS); // a connection that never opens does not break either
   }
   return made.client;
 }
@@ -50,7 +53,12 @@ function heard(key: string, isConnected: boolean): void {
   if (made?.key !== key) return;
   clearTimeout(timer);
   if (isConnected) connection.value = "connected";
-  else timer = setTimeout(() => (connection.value = "away"), AWAY_AFTER_MS);
+  else sayAwayAfter(AWAY_AFTER_MS);
+}
+
+function sayAwayAfter(ms: number): void {
+  clearTimeout(timer);
+  timer = setTimeout(() => (connection.value = "away"), ms);
 }
 
 // A session that has ended has no connection to lose.

@@ -7,7 +7,8 @@ import { disksOf, type Disk } from "./rooms";
 import { size } from "./sizes";
 
 export function Disks() {
-  const { storage_text, inputs, disks } = info.value ?? {};
+  if (info.value === undefined) return null;
+  const { storage_text, inputs, disks } = info.value;
   const shown = disksOf(disks ?? []);
   return (
     <section class="stack" aria-labelledby="disks">

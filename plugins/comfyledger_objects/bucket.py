@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from comfyledger_objects.azure_signing import signed_address
 from comfyledger_objects.blocks import LEAST_BYTES_S, PARTS_AT_ONCE, Blocks, Taken
+from comfyledger_objects.buffers import Buffers
 from comfyledger_objects.faults import is_clear_refusal
 from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found, found_from
@@ -90,6 +91,7 @@ class Bucket:
         """Raises ImportError without obstore, ValueError for what obstore cannot use."""
         self._options = options
         self._lending = Lending()
+        self.buffers = Buffers(self._lending)
         self._store = opened(options)
         self._small, self._slow = self._store, opened(options, seconds_more=SLOW_S)
         self.copies = options.kind == "gcs"
@@ -100,7 +102,7 @@ class Bucket:
         condition = {} if options.asks_first else CONDITION[options.kind]
         self._conditional = opened(options, condition, SLOW_S) if condition else self._slow
 
-    async def create(self, key: str, content: bytes, attributes: Mapping[str, str]) -> None:
+    async def create(self, key: str, content: memoryview, attributes: Mapping[str, str]) -> None:
         """Store bytes under a key that nothing has. Raises AlreadyExistsError and others of obstore.
 
         Overwrites if the options say that the server has no condition.
@@ -111,7 +113,7 @@ class Bucket:
         mode: Any = "overwrite" if self._options.asks_first else "create"
         said: Any = dict(attributes)
         lend = self._lending.lend
-        await lend(put_async(store, key, lend(memoryview(content)), mode=mode, attributes=said, use_multipart=False))
+        await lend(put_async(store, key, lend(content), mode=mode, attributes=said, use_multipart=False))
 
     async def _fit(self, size_bytes: int) -> Any:
         """What gives a request the time that so many bytes need."""

@@ -81,7 +81,7 @@ class Calls:
         """Whether an object that is written for this can be read."""
         key = joined(self._options.prefix, f"{PROBE_FOLDER}/{secrets.token_hex(8)}-read")
         try:
-            await self._bucket.create(key, b"1", {})
+            await self._bucket.create(key, memoryview(b"1"), {})
             async for _ in self._bucket.read(await self._bucket.look(key)):
                 pass
         except Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 FIRST_PAUSE_S: Final = 0.001
@@ -22,13 +23,23 @@ class Lending:
     def __init__(self) -> None:
         self._lent: dict[int, weakref.ref[Any]] = {}
         self._numbers = itertools.count()
+        self.at_rest: Callable[[], object] = lambda: None
+        """Called whenever everything is back, in whatever thread that is."""
 
-    def lend(self, thing: T) -> T:
-        """Remember something until nobody has it any more. A caller that binds it to a name keeps it, even after an
-        error, whose traceback has the names.
+    def lend(self, thing: T, back: Callable[[], object] | None = None) -> T:
+        """Remember something until nobody has it any more, and then call `back`, in whatever thread that is. A caller
+        that binds it to a name keeps it, even after an error, whose traceback has the names.
         """
         number = next(self._numbers)
-        self._lent[number] = weakref.ref(thing, lambda _: self._lent.pop(number, None))
+
+        def returned(_: object) -> None:
+            self._lent.pop(number, None)
+            if back is not None:
+                back()
+            if not self._lent:
+                self.at_rest()
+
+        self._lent[number] = weakref.ref(thing, returned)
         return thing
 
     async def all_back(self, within_s: float) -> bool:

@@ -74,7 +74,7 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verd
     keys = [f"{folder}/{token}-{number}" for number in range(1, 6)]
     one, parts, copied, summed, unlike = keys
     try:
-        keeps = await _keeps(lambda: bucket.create(one, b"1", {}), is_not_supported, calls)
+        keeps = await _keeps(lambda: bucket.create(one, memoryview(b"1"), {}), is_not_supported, calls)
         in_parts = keeps and await _keeps(
             lambda: bucket.create_in_parts(parts, Source(1, lambda _: iter((b"1",))), {}), is_clear_refusal, calls
         )

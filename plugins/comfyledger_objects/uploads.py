@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger_objects.bucket import WHOLE_BYTES_MAX, Bucket, Source
+from comfyledger_objects.buffers import Buffers
 from comfyledger_objects.calls import Calls, Closed
 from comfyledger_objects.keys import aside_key
 from comfyledger_objects.metadata import Found, attributes_of, collision, likeness, md5_by_etag, replayed
@@ -74,21 +76,16 @@ class Uploads:
         attributes = attributes_of(deposit, self._options)
         if self._options.asks_first and (there := await self._there(deposit, key, url)) is not None:
             return there
-        if deposit.size_bytes <= WHOLE_BYTES_MAX:
-            content = await asyncio.to_thread(whole, deposit)
+        if deposit.size_bytes <= WHOLE_BYTES_MAX or self.way == "whole":
+            if deposit.size_bytes > ONE_REQUEST_BYTES_MAX:
+                return ImageFault("refused", _too_large(deposit))
+            content = await asyncio.to_thread(whole, deposit, self._bucket.buffers)
             return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
         source = Source(deposit.size_bytes, partial(pieces, deposit))
         if self.way == "parts":
             return await self._sent(deposit, key, url, lambda: self._bucket.create_in_parts(key, source, attributes))
-        if self.way == "copy":
-            aside = aside_key(self._options.prefix, key, attributes)
-            return await self._sent(
-                deposit, key, url, lambda: self._bucket.create_by_copy(key, aside, source, attributes)
-            )
-        if deposit.size_bytes > ONE_REQUEST_BYTES_MAX:
-            return ImageFault("refused", _too_large(deposit))
-        content = await asyncio.to_thread(whole, deposit)
-        return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
+        aside = aside_key(self._options.prefix, key, attributes)
+        return await self._sent(deposit, key, url, lambda: self._bucket.create_by_copy(key, aside, source, attributes))
 
     async def _sent(self, deposit: Deposit, key: str, url: str, send: Callable[[], Awaitable[None]]) -> Outcome:
         """Send until the key has an object: ours, or another one."""
@@ -144,27 +141,41 @@ class Uploads:
         return digest.hexdigest() == sha256
 
 
-def whole(deposit: Deposit) -> bytes:
+def whole(deposit: Deposit, buffers: Buffers) -> memoryview:
     """The bytes of a file, in memory once. Raises Altered, Unreadable."""
-    return b"".join(pieces(deposit, deposit.size_bytes))
+    content, read = buffers.of(deposit.size_bytes), 0
+    with _opened(deposit.path) as file:
+        while read < len(content) and (count := file.readinto(content[read:])):
+            read += count
+        is_whole = read == len(content) and not file.read(1)
+    if not is_whole or hashlib.sha256(content).hexdigest() != deposit.sha256:
+        raise Altered(_not_as_recorded(deposit.path))
+    return content
 
 
 def pieces(deposit: Deposit, piece_bytes: int) -> Iterator[bytes]:
     """The bytes of a file as they are read. Raises Altered before the last piece if they are others; Unreadable."""
     digest, left = hashlib.sha256(), deposit.size_bytes
+    with _opened(deposit.path) as file:
+        while True:
+            piece = file.read(min(left, piece_bytes))
+            left -= len(piece)
+            digest.update(piece)
+            if (left and not piece) or (not left and (file.read(1) or digest.hexdigest() != deposit.sha256)):
+                raise Altered(_not_as_recorded(deposit.path))
+            yield piece
+            if not left:
+                return
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
+    """A file of the spool. What goes wrong with it comes out as Altered or Unreadable."""
     try:
-        with deposit.path.open("rb", buffering=0) as file:
-            while True:
-                piece = file.read(min(left, piece_bytes))
-                left -= len(piece)
-                digest.update(piece)
-                if (left and not piece) or (not left and (file.read(1) or digest.hexdigest() != deposit.sha256)):
-                    raise Altered(_not_as_recorded(deposit.path))
-                yield piece
-                if not left:
-                    return
+        with FileIO(path) as file:
+            yield file
     except FileNotFoundError as error:
-        raise Altered(f"{_not_as_recorded(deposit.path)} It is missing.") from error
+        raise Altered(f"{_not_as_recorded(path)} It is missing.") from error
     except OSError as error:
         raise Unreadable(str(error)) from error
 

@@ -17,7 +17,9 @@ import pytest
 from comfyledger.plugin_api import Deposit, Series, Stored
 from comfyledger.testing.place import deposit
 from comfyledger_objects import bucket, uploads
+from comfyledger_objects.buffers import KEPT_BYTES_MAX, UNIT_BYTES, Buffers
 from comfyledger_objects.keys import key_of, name_of, number_in
+from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found
 from comfyledger_objects.options import Kind, options_from
 from comfyledger_objects.uploads import Uploads, whole
@@ -56,11 +58,46 @@ def test_a_file_that_is_sent_in_one_request_is_in_memory_once(tmp_path: Path) ->
     deposit = Deposit("B1/1", "a/b_1", "png", path, hashlib.sha256(content).hexdigest(), "", len(content), True)
     tracemalloc.start()
     try:
-        assert whole(deposit) == content
+        assert whole(deposit, Buffers(Lending())) == content
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak_bytes < 1.25 * len(content)
+
+
+def test_memory_is_given_again_only_when_nobody_has_it() -> None:
+    buffers = Buffers(Lending())
+    first, other = buffers.of(5), buffers.of(5)
+    first[:], other[:] = OURS, OTHERS
+    part, last = other[1:3], buffers.of(5)  # as a request that goes on after its call was cancelled
+    del other, first
+    again, new = buffers.of(5), buffers.of(5)
+    assert bytes(again) == OURS
+    new[:] = last[:] = OURS
+    assert bytes(part) == OTHERS[1:3]
+
+
+def test_memory_that_is_too_small_is_not_given() -> None:
+    buffers = Buffers(Lending())
+    small, other = buffers.of(0), buffers.of(1)
+    del small
+    assert len(buffers.of(3 * UNIT_BYTES)) == 3 * UNIT_BYTES
+    assert len(other) == 1
+
+
+@pytest.mark.parametrize(("is_busy", "kept"), [(True, KEPT_BYTES_MAX), (False, 0)])
+def test_memory_is_kept_up_to_a_limit_while_something_is_under_way(is_busy: bool, kept: int) -> None:
+    tracemalloc.start()
+    try:
+        buffers = Buffers(Lending())
+        held = [buffers.of(1)] if is_busy else []
+        views = [buffers.of(KEPT_BYTES_MAX // 2) for _ in range(3)]
+        views.append(buffers.of(KEPT_BYTES_MAX + 1))
+        del views
+        assert kept <= tracemalloc.get_traced_memory()[0] < kept + 2 * UNIT_BYTES
+        assert len(held) == is_busy
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -96,8 +133,9 @@ class Held:
 
     def __init__(self) -> None:
         self.begun, self.go = 0, asyncio.Event()
+        self.buffers = Buffers(Lending())
 
-    async def create(self, key: str, content: bytes, attributes: Any) -> None:
+    async def create(self, key: str, content: memoryview, attributes: Any) -> None:
         if len(content) > 1:
             self.begun += 1
             await self.go.wait()

@@ -35,7 +35,7 @@ export interface ClientOptions {
   transport?: "websocket" | "http";
   /** Called when an answer has to wait for the stores or for ComfyUI. Only a websocket says so. */
   onWaiting?: (waiting: Waiting) => void;
-  /** Called when the connection is there, and when it breaks. Only a websocket says so. */
+  /** Called when the connection is there, and when it breaks or does not open. Only a websocket says so. */
   onConnection?: (isConnected: boolean) => void;
 }
 

@@ -53,6 +53,8 @@ export class SocketTransport implements Transport {
   #connection: Connection | undefined;
   #connecting: Promise<void> | undefined;
   #trouble: Refused | undefined;
+  /** What `onConnection` was told last. */
+  #isSaid: boolean | undefined;
   /** How often a connection was tried since the last frame came. */
   #tries = 0;
   #numbers = 0;
@@ -225,6 +227,7 @@ export class SocketTransport implements Transport {
       } catch (error) {
         if (!(error instanceof Refused) || !AWAY.includes(error.code)) return this.#fail(error);
         this.#trouble = error;
+        this.#say(false); // the first connection of all may never open
       }
     }
   }
@@ -275,6 +278,8 @@ export class SocketTransport implements Transport {
 
   #say(isConnected: boolean): void {
     const { onConnection } = this.#options;
+    if (this.#isSaid === isConnected) return;
+    this.#isSaid = isConnected;
     if (onConnection !== undefined) queueMicrotask(() => onConnection(isConnected)); // what it throws is the app's
   }
 

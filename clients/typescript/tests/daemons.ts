@@ -36,6 +36,7 @@ interface Asked {
 export class FakeSocket {
   static made: FakeSocket[] = [];
   static isDeaf = false;
+  static isAbsent = false;
   static answer: (asked: Asked, socket: FakeSocket) => void = () => undefined;
   onopen: (() => void) | null = null;
   onmessage: ((message: { data: string }) => void) | null = null;
@@ -49,7 +50,7 @@ export class FakeSocket {
     readonly protocols: string[],
   ) {
     FakeSocket.made.push(this);
-    queueMicrotask(() => this.onopen?.());
+    queueMicrotask(() => (FakeSocket.isAbsent ? this.drop() : this.onopen?.()));
   }
 
   send(frame: string): void {
@@ -81,7 +82,7 @@ export class FakeSocket {
 export async function withSockets(answer: typeof FakeSocket.answer, use: () => Promise<void>): Promise<void> {
   const kept = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
   Object.defineProperty(globalThis, "WebSocket", { value: FakeSocket, configurable: true, writable: true });
-  Object.assign(FakeSocket, { made: [], isDeaf: false, answer });
+  Object.assign(FakeSocket, { made: [], isDeaf: false, isAbsent: false, answer });
   try {
     await use();
   } finally {

@@ -191,6 +191,24 @@ check("the app hears when the connection is there, breaks and is there again", a
   );
 });
 
+check("the app hears that no connection opens, once, and when one does", async () => {
+  const heard: boolean[] = [];
+  await withSockets(
+    ({ id }, socket) => socket.say("result", id, {}),
+    async () => {
+      FakeSocket.isAbsent = true;
+      const made = new Client({ url: WS_URL, onConnection: (isConnected) => heard.push(isConnected) });
+      const asked = made.request("server_info", {});
+      await until(async () => FakeSocket.made.length >= 3, "it is tried again");
+      assert.deepEqual(heard, [false]);
+      FakeSocket.isAbsent = false;
+      await asked;
+      assert.deepEqual(heard, [false, true]);
+      made.close();
+    },
+  );
+});
+
 check("the token goes to a websocket as a subprotocol and never into an address", async () => {
   await withSockets(
     ({ id }, socket) => socket.say("result", id, {}),

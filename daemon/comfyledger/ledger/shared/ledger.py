@@ -225,13 +225,13 @@ class _Collected:
     def __init__(self) -> None:
         self._lines: list[Line] = []
         self._names: list[str] = []
-        self._texts: list[Blob] = []
+        self._texts: list[tuple[int, Blob]] = []
         self._progress: list[WebhookProgress] = []
         self._erased: list[str] = []
 
     def add(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
         self._lines += lines
-        self._texts += texts if lines else ()
+        self._texts += ((lines[0].position, text) for text in texts) if lines else ()
         self._progress += (row for row in rows if isinstance(row, WebhookProgress))
         for event, _, _ in noted:
             self._names += (name for name, _, _ in names_given(event))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -71,11 +73,13 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What a group writes: see `SharedLog.turn`. `names`: folded."""
+    """What a group writes: see `SharedLog.turn`. `names`: folded. `texts`: each with the position of the first event
+    that was written with it, in their order.
+    """
 
     lines: Sequence[Line] = ()
     names: Sequence[str] = ()
-    texts: Sequence[Blob] = ()
+    texts: Sequence[tuple[int, Blob]] = ()
     progress: Sequence[WebhookProgress] = ()
     erased: Sequence[str] = ()
 
@@ -122,8 +126,8 @@ def _statements(
     if entry.names:
         yield _NAME, (_json(entry.names),)
     last = Head(entry.lines[-1].position, entry.lines[-1].hash) if entry.lines else head
-    if entry.texts:
-        yield seal(entry.lines[0].position, entry.texts)
+    for position, placed in groupby(entry.texts, itemgetter(0)):
+        yield seal(position, [text for _, text in placed])
     if entry.progress:
         rows = [{"name": one.name, "row": msgspec.json.encode(one).decode()} for one in entry.progress]
         yield _PROGRESS, (_json(rows),)

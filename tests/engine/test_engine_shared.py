@@ -12,10 +12,13 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from comfyledger.core.commands import Forget, JoinBox, PauseLane
+from comfyledger.core.commands import Forget, JoinBox, LeaveBox, PauseLane
 from comfyledger.core.reports import LaneStuck
+from comfyledger.engine import engine as engines
 from comfyledger.engine import patience
 from comfyledger.errors import Refused
+from comfyledger.ledger.ports import LogUnreachable
+from comfyledger.ledger.shared import ledger as shared_ledger
 from comfyledger.ledger.shared import log as shared_log
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.ledger import SharedLedger
@@ -204,3 +207,74 @@ def make_box(rig: Rig, name: str) -> None:
     engine: Any = rig.engine
     engine._policy = msgspec.structs.replace(engine._policy, box=name)
     engine._state.is_member = False
+
+
+async def test_a_box_that_lacks_more_than_a_page_hears_all_of_it_with_its_next_group(
+    two: list[Rig], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (shared_log, shared_ledger):
+        monkeypatch.setattr(module, "PAGE_LINES", 3)
+    a, b = two
+    a.start()
+    b.start()
+    for number in range(9):
+        await a.submit(submission(f"r{number}"))
+    page, asked = SharedLedger._page, 0
+
+    def away_once(ledger: SharedLedger) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise LogUnreachable("for a moment")
+        return page(ledger)
+
+    monkeypatch.setattr(SharedLedger, "_page", away_once)
+    (last,) = b.send(submission("last"))
+    await until(lambda: asked >= 2)
+    b.now_ms += 10_000
+    await last
+    assert asked > 3
+    lines = b.engine.view.lines_after(0, 1_000)
+    assert lines is not None
+    assert [line.position for line in lines] == list(range(1, b.engine.view.position + 1))
+    assert all(b.engine.view.batch(f"batch-app-r{number}") is not None for number in range(9))
+
+
+async def test_an_idle_box_that_hears_that_it_was_declared_left_does_nothing_until_it_has_joined(
+    two: list[Rig],
+) -> None:
+    a, b = two
+    make_box(a, "a")
+    a.start()
+    b.start()
+    a.engine.joined((await a.engine.command(JoinBox("comfyledger", "a"))).term)
+    await b.engine.command(LeaveBox("comfyledger", "a", 1, "lease"))
+    a.engine.catch_up()
+    await until(lambda: not a.engine.view.is_member)
+    a.engine.joined((await a.engine.command(JoinBox("comfyledger", "a"))).term)
+    assert a.engine.view.is_member
+    assert await a.submit(submission("r1")) == [1, 2, 3]
+
+
+async def test_no_command_waits_for_a_box_that_falls_out_and_joining_waits_for_no_command(
+    two: list[Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "COMMANDS_MAX", 1)
+    a, b = two
+    make_box(a, "a")
+    a.start()
+    b.start()
+    await b.submit(submission("r1"))
+    (waiting,) = a.send(submission("r2"))
+    await asyncio.sleep(0)  # so that it has come
+    with pytest.raises(Refused, match="overloaded"):
+        await a.engine.command(submission("r3"))
+    a.engine.joined((await a.engine.command(JoinBox("comfyledger", "a"))).term)
+    await waiting
+    await b.engine.command(LeaveBox("comfyledger", "a", 1, "lease"))
+    late = a.send(submission("r4"))
+    a.engine.catch_up()
+    with pytest.raises(Refused) as refused:
+        await late[0]
+    assert (refused.value.code, refused.value.retry_after_s) == ("fenced", 1.0)
+    assert not a.engine.view.is_member

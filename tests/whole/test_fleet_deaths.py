@@ -152,6 +152,17 @@ async def test_a_box_that_slept_is_fenced_and_goes_on(boxes: BoxHouses) -> None:
     assert left[0] == {"box": "north", "term": 1, "reason": "lease"}
 
 
+async def test_a_box_that_had_nothing_to_do_when_it_slept_joins_again(boxes: BoxHouses) -> None:
+    boxes.miss_after(LEASE_S)
+    await boxes.begin()
+    north = boxes["north"]
+    await until(lambda: boxes["south"].knows("north") == (True, 1), "north has joined")
+    os.kill(north.daemon.pid, signal.SIGSTOP)
+    await boxes.until_left("north", seen_by="south")
+    os.kill(north.daemon.pid, signal.SIGCONT)
+    await until(lambda: boxes["south"].knows("north") >= (True, 2), "north has joined again")
+
+
 async def test_a_promoted_sync_standby_loses_nothing(
     two_servers: BoxHouses, cluster: Cluster, standby: Cluster
 ) -> None:

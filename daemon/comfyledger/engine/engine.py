@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from comfyledger.core.commands import Command, R_co, SubmitBatch
+from comfyledger.core.commands import Command, JoinBox, R_co, SubmitBatch
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
@@ -48,6 +48,7 @@ STORAGE_RETRY_S: Final = 1.0
 LOCK_RETRY_S: Final = 0.1
 """Between two tries of a group, each of which waits by itself."""
 SCRUB_RETRY_S: Final = 0.5
+FENCED_RETRY_S: Final = 1.0
 CATCH_UP_S: Final = 2.0
 """For how long somebody waits who asks for what this box does not know yet."""
 
@@ -94,7 +95,8 @@ class Engine:
 
         A batch of a series that was never used waits until the stores have answered, up to `first_use_wait_s`.
         """
-        if len(self._inbox.commands) + self._first_use.waiting >= COMMANDS_MAX:
+        is_full = len(self._inbox.commands) + self._first_use.waiting >= COMMANDS_MAX
+        if is_full and not isinstance(command, JoinBox):
             hint = "Repeat the request with the same request_id in a moment."
             raise Refused("busy", "The daemon is overloaded; the request was not accepted.", hint=hint)
         reply: R_co = await self._enter(command)
@@ -224,7 +226,7 @@ class Engine:
     async def _wait_for_work(self, taken_ms: int) -> None:
         """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
         if not self._has_work:
-            wake_at = self._state.owed.wake_at_ms(taken_ms)
+            wake_at = self._state.owed.wake_at_ms(taken_ms) if self._state.is_member else None
             delay = None if wake_at is None else max(0.0, (wake_at - self._steady_ms()) / 1000)
             try:
                 async with asyncio.timeout(delay):
@@ -288,7 +290,11 @@ class Engine:
 
     async def _catch_up(self) -> None:
         self._behind = False
-        taken: Taken = await self._to_its_end(self._ledger.catch_up)
+        try:
+            taken: Taken = await self._to_its_end(self._ledger.catch_up)
+        except BaseException:
+            self._behind = True
+            raise
         self._behind = self._behind or taken.more
         self._take_in(taken.rows, taken.lines)
         self._scrub_if_owed()
@@ -298,6 +304,8 @@ class Engine:
         if lines:
             self._state.apply(rows, self._steady_ms())
             self._state.append(lines)
+            if self._state.is_member and self._policy.is_fenced(self._state.boxes.get(self._policy.box)):
+                self._fall_out()
             self._first_use.take_up_decided(rows)
             changed = {row_id(row): row for row in rows}
             notify_observers(self._observers, Committed(list(lines), changed, 0, 0.0))
@@ -345,9 +353,16 @@ class Engine:
         fenced = [each for each, outcome in zip(group, outcomes, strict=True) if _is_fenced(outcome)]
         reports = [waiting for waiting in fenced if isinstance(waiting.message, Report)]
         if fenced:
-            self._state.is_member = False
+            self._fall_out()
             self._inbox.put_back(reports)
         return reports
+
+    def _fall_out(self) -> None:
+        """This box was declared left. It does nothing until it has joined again, and no command waits for that: the one
+        that waits may be that of whoever is to join.
+        """
+        self._state.is_member = False
+        self._inbox.refuse_commands(Refused("fenced", retry_after_s=FENCED_RETRY_S))
 
     def _answer(self, waiting: Waiting, outcome: Outcome, now: int) -> None:
         if isinstance(waiting.message, LaneStuck):

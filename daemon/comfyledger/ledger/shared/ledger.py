@@ -46,6 +46,8 @@ class SharedLedger(ports.Ledger):
         self.keys: Final = log.keys
         self.ledger_id, self.epoch, self.secret = replica.ledger_id, replica.epoch, replica.secret
         self.taken = Taken()
+        self._untold = Taken()
+        """What this box has taken in of others, and nobody was told yet: by a group before its turn."""
         self.is_current = False
         self._entry = _Collected()
 
@@ -86,10 +88,14 @@ class SharedLedger(ports.Ledger):
             try:
                 with self._turn() as lines:
                     yield lines
-                return
             except _Behind:
-                while self.catch_up().more:
+                while self._take_page().more:
                     pass
+            else:
+                before = self._told()
+                lines[:0] = before.lines
+                self.taken = Taken(before.lines + self.taken.lines, before.rows + self.taken.rows)
+                return
 
     @contextmanager
     def _turn(self) -> Iterator[list[Line]]:
@@ -111,6 +117,20 @@ class SharedLedger(ports.Ledger):
         turn.write(self._entry.entry())
 
     def catch_up(self) -> Taken:
+        self._take_page()
+        return self._told()
+
+    def _told(self) -> Taken:
+        untold, self._untold = self._untold, Taken()
+        return untold
+
+    def _take_page(self) -> Taken:
+        """What was taken in and not told yet, with the next page."""
+        taken, before = self._page(), self._untold
+        self._untold = Taken(before.lines + taken.lines, before.rows + taken.rows, more=taken.more)
+        return self._untold
+
+    def _page(self) -> Taken:
         page = self._log.page(self.head.position)
         self.check_same(page)
         more = len(page.lines) == PAGE_LINES

@@ -115,6 +115,8 @@ class Membership:
 
     async def _judge(self, seen: list[BoxSeen], now_s: float) -> None:
         for row in self._leases.ended(seen, self._engine.view.boxes(), now_s):
+            if not self._engine.view.is_member:
+                return
             try:
                 await self._engine.command(LeaveBox(LABEL, row.name, row.term, "lease"))
             except Refused as refusal:

@@ -55,3 +55,13 @@ def test_a_box_that_has_left_is_not_declared_again_and_one_that_never_spoke_is()
     rows = [*present("a", "silent"), BoxRow("gone", term=2, present=False)]
     assert ended(leases, {"a": 1, "gone": 3}, rows, 0.0) == []
     assert ended(leases, {"a": 2, "gone": 3}, rows, LEASE_S) == ["silent"]
+
+
+def test_what_a_box_said_before_it_left_says_nothing_when_it_is_back() -> None:
+    leases, own = Leases("a"), present("a")
+    assert ended(leases, {"b": 7}, [*own, BoxRow("b", term=1, present=True)], 0.0) == []
+    assert ended(leases, {"b": 7}, [*own, BoxRow("b", term=1)], LEASE_S) == []
+    back = [*own, BoxRow("b", term=2, present=True)]
+    assert ended(leases, {"b": 7}, back, 10 * LEASE_S) == []
+    assert ended(leases, {"b": 7}, back, 11 * LEASE_S - 0.1) == []
+    assert ended(leases, {"b": 7}, back, 11 * LEASE_S) == ["b"]

@@ -21,7 +21,8 @@ class Leases:
     def __init__(self, own: str, lease_s: float = LEASE_S) -> None:
         self._own = own
         self._lease_s = lease_s
-        self._heard: dict[str, tuple[int, float]] = {}
+        self._heard: dict[tuple[str, int], tuple[int, float]] = {}
+        """By name and term: what a box said in an earlier one says nothing of this one."""
 
     def forget(self) -> None:
         """This box was cut off: what it did not hear meanwhile says nothing."""
@@ -31,16 +32,18 @@ class Leases:
         """The boxes that take part and whose leases have ended, if it is for this box to say so: of those that live,
         the first by name does.
         """
-        for one in seen:
-            beat, _ = self._heard.get(one.name, (-1, 0.0))
-            if one.beat != beat:
-                self._heard[one.name] = (one.beat, now_s)
-        present = [row for row in rows if row.present]
-        dead = [row for row in present if row.name != self._own and self._is_silent(row.name, now_s)]
+        beats, present = {one.name: one.beat for one in seen}, [row for row in rows if row.present]
+        self._heard = {(row.name, row.term): self._last(row, beats.get(row.name, -1), now_s) for row in present}
+        dead = [row for row in present if row.name != self._own and self._is_silent(row, now_s)]
         alive = {row.name for row in present} - {row.name for row in dead}
         return dead if alive and min(alive) == self._own else []
 
-    def _is_silent(self, name: str, now_s: float) -> bool:
-        """One that was never heard has joined and said nothing, so its lease begins when it was first looked for."""
-        _, since_s = self._heard.setdefault(name, (-1, now_s))
-        return now_s - since_s >= self._lease_s
+    def _last(self, row: BoxRow, beat: int, now_s: float) -> tuple[int, float]:
+        """The last beat and since when it is known. The lease of a box that has just joined begins when it is first
+        looked for.
+        """
+        heard = self._heard.get((row.name, row.term))
+        return heard if heard is not None and heard[0] == beat else (beat, now_s)
+
+    def _is_silent(self, row: BoxRow, now_s: float) -> bool:
+        return now_s - self._heard[row.name, row.term][1] >= self._lease_s

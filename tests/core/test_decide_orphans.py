@@ -121,3 +121,15 @@ def test_copies_of_what_nobody_has_are_forgotten() -> None:
     sha256 = pinned(1).sha256
     ledger = orphaned(submit("b2", 1, loads=(made_from(),)), sending(sha256, source=made_from().source))
     assert ledger.when(gone_with()).kinds == ["ImageLost", "InputForgotten", "InputErased"]
+
+
+@ORPHAN_REPORTS
+def test_what_is_from_before_the_fleet_is_the_founders_while_it_is_there(report: Message) -> None:
+    ledger = given(submit(quantity=1), one_kept())
+    ledger.policy = NORTH
+    ledger.given(JoinBox("app", "north", founder=True))
+    ledger.policy = SOUTH
+    about = type(report)("b1", 1, 1, 1, "")
+    assert ledger.when(about).events == ()
+    ledger.given(LEAVE)
+    assert len(ledger.when(about).events) == 1

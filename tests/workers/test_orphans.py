@@ -73,3 +73,20 @@ async def test_a_store_that_cannot_answer_is_asked_again_later_and_nothing_is_lo
     monkeypatch.setattr(loop, "time", lambda: now_s() + AGAIN_S)
     await taking_up.look()
     assert house.reports == [OrphanBroughtBack(*ABOUT)]
+
+
+async def test_what_stays_lost_although_it_was_reported_is_looked_at_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Other files of its prompt wait for a person's choice."""
+    house = House(NobodyHas("b1/1"), NobodyHas("b1/1"))
+    monkeypatch.setattr(house, "orphans_due", lambda: [ROW])
+    taking_up = orphans(house)
+    await taking_up.look()
+    await taking_up.look()
+    assert (house.asked, len(house.reports)) == (1, 1)
+    loop = asyncio.get_running_loop()
+    now_s = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now_s() + AGAIN_S)
+    await taking_up.look()
+    assert (house.asked, len(house.reports)) == (2, 2)

@@ -200,7 +200,7 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
         case SourceReport(batch_id=batch_id, prompt=prompt):
             return (*_of_prompt(batch_id, prompt), *(ImageKey(one.batch_id, one.image) for one in _sources(report)))
         case ImageIsLost() | OrphanReport():
-            box = (BoxKey(report.box),) if isinstance(report, OrphanReport) else ()
+            box = (BoxKey(report.box) if report.box else PresentBoxes(),) if isinstance(report, OrphanReport) else ()
             return (*_of_prompt(report.batch_id, report.prompt), BatchInputs(report.batch_id), *box)
         case ImageReport(batch_id=batch_id, image=image):
             return (BatchKey(batch_id), ImageKey(batch_id, image))

@@ -23,12 +23,19 @@ def orphan_report(draft: Draft, report: OrphanReport, policy: Policy) -> None:
 
 
 def _is_orphan(draft: Draft, report: OrphanReport) -> bool:
-    box = draft.state.box(report.box)
     image = draft.state.image(report.batch_id, report.image)
-    if image is None or (box is not None and box.present):
+    if image is None or _is_back(draft, report.box):
         return False
     about = (image.state, image.box, image.prompt, image.attempt)
     return about == ("kept", report.box, report.prompt, report.attempt)
+
+
+def _is_back(draft: Draft, name: str) -> bool:
+    """Without a name, what was kept before the fleet is meant, which its founder has."""
+    if not name:
+        return any(box.founder and box.present for box in draft.state.boxes())
+    box = draft.state.box(name)
+    return box is not None and box.present
 
 
 def _lost(draft: Draft, report: OrphanReport) -> None:

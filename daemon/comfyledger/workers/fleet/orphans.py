@@ -22,7 +22,7 @@ from comfyledger.workers.stores.restore_file import CannotAsk, FileRestorer, Nob
 LOOK_EVERY_S: Final = 1.0
 AT_ONCE: Final = 8
 AGAIN_S: Final = 30.0
-"""After so long a store is asked again that could not answer."""
+"""After so long a store is asked again that could not answer, or an image is looked at again that stays lost."""
 
 log = structlog.get_logger("comfyledger.fleet")
 
@@ -57,9 +57,13 @@ class Orphans:
         except NobodyHas:
             log.warning("fleet.image_lost", **named)
             await self._reporter.report(OrphanIsLost(*about))
+            self._later(row)  # nothing comes of it while other files of the prompt wait for a person's choice
         except (CannotAsk, SourceTrouble, NoPlace) as trouble:
             log.warning("fleet.image_waits", **named, error=str(trouble))
-            self._again_at[row.batch_id, row.index] = asyncio.get_running_loop().time() + AGAIN_S
+            self._later(row)
         else:
             log.info("fleet.image_taken_over", **named)
             await self._reporter.report(OrphanBroughtBack(*about))
+
+    def _later(self, row: ImageRow) -> None:
+        self._again_at[row.batch_id, row.index] = asyncio.get_running_loop().time() + AGAIN_S

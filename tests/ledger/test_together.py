@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from comfyledger.core.commands import Forget
@@ -16,6 +17,7 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.keys import RequestKey, SeriesKey
 from comfyledger.core.results import Accepted
 from comfyledger.core.rows import SeriesRow
+from comfyledger.core.values import blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger import commit_group
 from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
@@ -160,3 +162,23 @@ def test_a_graph_erased_in_the_group_is_stored_again_for_the_next_batch(ledger: 
     assert named == (second.template.digest,)
     held = raw(path).execute("SELECT digest FROM blobs WHERE substr(digest, 1, 7) <> 'erased:'").fetchall()
     assert held == [(second.template.digest,)]
+
+
+def test_no_text_is_written_that_no_event_names(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that is there already is named as it is there, also where a group is decided message by message."""
+    again, taken, _ = THREE
+    graph = blob_of(again.template.content, b"another salt 123", again.template.key)
+    decide_group(ledger, [submission("r1")], TERMS)
+    series = submission().series[0]
+    projections.save(ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
+    put, written = type(ledger).put, list[str]()
+
+    def noting(one: Ledger, lines: Any, noted: Any, rows: Any, texts: Any) -> None:
+        kept = list(texts)
+        written.extend(text.digest for text in kept)
+        put(one, lines, noted, rows, kept)
+
+    monkeypatch.setattr(type(ledger), "put", noting)
+    outcomes, _ = decide_group(ledger, [taken, msgspec.structs.replace(again, template=graph)], TERMS)
+    assert [type(outcome.answer or outcome.error) for outcome in outcomes] == [Refused, Accepted]
+    assert graph.digest not in written

@@ -189,8 +189,9 @@ def _adds_work(message: Message, decision: Decision) -> bool:
 def texts_named(message: Message, decision: Decision) -> Iterable[Blob]:
     """The texts that the events of a message name; written only if there are events."""
     match message:
-        case SubmitBatch():
-            return (message.template, *message.texts)
+        case SubmitBatch():  # The events name the graph as it is here already, with another salt, if it is.
+            named = {getattr(entry.event, "template", None) for entry in decision.recorded}
+            return (*((message.template,) if message.template.digest in named else ()), *message.texts)
         case OpenSeries():
             return ()
         case _:

@@ -11,6 +11,7 @@ from comfyledger import crash_points
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.commit_group import decide_group
 from comfyledger.ledger.shared import rotation, texts
+from comfyledger.ledger.shared.connection import Connection, connected
 from comfyledger.ledger.shared.keys import Keys
 from comfyledger.ledger.shared.rotation import Rotation, want_next
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -80,6 +81,28 @@ def test_a_box_destroys_nothing_before_all_keys_are_wrapped_anew(
         check_read(north, south)
     assert looks == len(rows_of(north.address, "SELECT * FROM blob_keys"))
     assert set(north.in_file()) == {2}
+
+
+def test_a_key_that_texts_need_stays_when_another_box_begins_the_next_one_meanwhile(
+    two: tuple[Box, Box], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north, south = two
+    look, keys, looks = rotation.key_state, Keys.beside(north.path), 0
+
+    def slow(connection: Connection) -> rotation.KeyState:
+        nonlocal looks
+        found, looks = look(connection), looks + 1
+        if looks == 2:
+            with closing(connected(south.address, rotation.CALL_S)) as theirs:
+                rotation.begin_next(theirs, Keys.beside(south.path), found.generation)
+            keys.follow(connection)
+        return found
+
+    monkeypatch.setattr(rotation, "key_state", slow)
+    Rotation(north.address, keys, "north").tend()
+    assert looks == 2
+    assert set(north.in_file()) == {1, 2}
+    check_read(north, south)
 
 
 @pytest.mark.parametrize("step", STEPS)

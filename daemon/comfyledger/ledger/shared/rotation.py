@@ -88,19 +88,22 @@ class Rotation:
                 state = _learned(connection, keys)
                 crash_points.at("keys.learned")
             has_more = not state.is_alone and self._rewrap(connection, state.generation)
-            if key_state(connection).is_alone:
-                self._destroy_older()
+            found = key_state(connection)
+            if found.is_alone:
+                self._destroy_older(min(found.generation, keys.newest))
             note(connection, self._box, keys.oldest)
         return has_more
 
-    def _destroy_older(self) -> None:
-        """Nothing needs them. Once in a process also what an earlier one has left of such a key."""
+    def _destroy_older(self, needed: int) -> None:
+        """Those before the generation under which all texts were found, which may not be the newest any more. Once in a
+        process also what an earlier one has left of such a key.
+        """
         keys = self._keys
-        if keys.oldest < keys.newest:
+        if keys.oldest < needed:
             crash_points.at("keys.rewrapped")
         elif self._is_clean:
             return
-        keys.destroy_below(keys.newest)
+        keys.destroy_below(needed)
         self._is_clean = True
 
     def _rewrap(self, connection: Connection, generation: int) -> bool:

@@ -62,7 +62,9 @@ Statement = tuple[str, tuple[Any, ...]]
 
 
 class Text(NamedTuple):
-    """A text, and the position of the first event of the group that brought it: so no page of lines ends before it."""
+    """A text, and the position of the first event that was written with it: no page of lines that need it ends before
+    it, and none begins after it that erases what it takes the place of.
+    """
 
     position: int
     blob: Blob
@@ -131,24 +133,24 @@ def opened(connection: Connection, keys: Keys, rows: list[Any]) -> list[Text]:
     """The rows of `READ`. Those whose keys were wrapped anew meanwhile are read again, since this box may have
     destroyed the older wrapping key. Raises LedgerUnusable, psycopg.Error.
     """
-    stale = [row[1] for row in rows if row[3] < keys.oldest]
+    held = {generation: keys.cipher(generation) for generation in {row[3] for row in rows}}  # none is destroyed here
+    stale = [row[1] for row in rows if held[row[3]] is None and row[3] < keys.newest]
     if stale:
         again = connection.execute(_READ_THESE, (stale,)).fetchall()
-        rows = sorted([*(row for row in rows if row[3] >= keys.oldest), *again])
-    return [_opened(connection, keys, row) for row in rows]
+        rows = sorted([*(row for row in rows if row[1] not in stale), *again])
+    return [_opened(row, held.get(row[3]) or _cipher(connection, keys, row[3])) for row in rows]
 
 
-def _opened(connection: Connection, keys: Keys, row: Any) -> Text:
+def _opened(row: Any, cipher: AESGCM) -> Text:
     position, digest, content, generation, wrapped = row
-    sealed = Sealed(digest, bytes(content), generation, bytes(wrapped))
-    return Text(position, unseal(sealed, _cipher(connection, keys, generation)))
+    return Text(position, unseal(Sealed(digest, bytes(content), generation, bytes(wrapped)), cipher))
 
 
 # ---- writing
 
 
 def kept(position: int, blobs: Iterable[Blob], sealer: Sealer) -> Statement:
-    """Writes new texts. `position`: of the first event of their group."""
+    """Writes new texts. `position`: of the first event that was written with them."""
     each = {blob.digest: blob for blob in blobs}  # one that came twice must not get two keys
     return _KEEP, (msgspec.json.encode([_row(sealer.seal(blob)) for blob in each.values()]).decode(), position)
 

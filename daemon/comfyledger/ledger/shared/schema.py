@@ -43,6 +43,7 @@ CREATE TABLE events (
     data text NOT NULL,
     hash bytea NOT NULL
 );
+CREATE INDEX events_of_boxes ON events (position) WHERE stream LIKE 'box/%';
 CREATE TABLE names_given (name text COLLATE "C" PRIMARY KEY);
 CREATE TABLE webhook_progress (name text PRIMARY KEY, row text NOT NULL);
 CREATE TABLE boxes (

@@ -96,6 +96,7 @@ class Bucket:
         self._small, self._slow = self._store, opened(options, seconds_more=SLOW_S)
         self.copies = options.kind == "gcs"
         """Whether obstore makes conditional copies here, and the server has them when it answers."""
+        self._sends_sums = False
         self.may_send_sums = options.kind == "s3" and not options.is_plain
         self._account_key = _account_key(options) if options.kind == "azure" else ""
         self._blocks = Blocks(options, self._signed)
@@ -123,14 +124,18 @@ class Bucket:
             return self._slow
         return await asyncio.to_thread(opened, self._options, seconds_more=size_bytes / LEAST_BYTES_S)
 
-    def send_sums(self) -> None:
-        """Send files of one request with a checksum from now on, and sign their headers alone.
+    def send_sums(self, *, is_on: bool) -> None:
+        """Send files of one request with a checksum from now on, and sign their headers alone; or sign the bytes again.
 
         Only where the server was seen to compare the checksum, and nobody can change bytes on the way: over https, or
         within this machine. The checksum is made of the very bytes in memory that were compared with what was recorded.
         """
-        self._small = opened(self._options, more=SUMMED)
-        self._slow = opened(self._options, seconds_more=SLOW_S, more=SUMMED)
+        if is_on == self._sends_sums:
+            return
+        more = SUMMED if is_on else None
+        self._small = opened(self._options, more=more)
+        self._slow = opened(self._options, seconds_more=SLOW_S, more=more)
+        self._sends_sums = is_on
 
     async def try_sums(self, right: str, wrong: str) -> bool:
         """Whether the server stores a byte with a checksum, and does not store one with a wrong checksum."""

@@ -13,6 +13,8 @@ from comfyledger_objects.lending import Lending
 
 KEPT_BYTES_MAX: Final = 67_108_864
 """What waits for the next file, at most: as much as 32 pictures of 2 MB."""
+LARGER_MAX: Final = 4
+"""A file gets at most so many times the memory that it needs: small ones must not hold that of large ones."""
 UNIT_BYTES: Final = 262_144
 """Sizes are rounded up, so that files of nearly one size can have each other's memory."""
 
@@ -33,7 +35,7 @@ class Buffers:
     def _fit(self, size_bytes: int) -> bytearray:
         with suppress(IndexError):
             buffer = self._free.pop()
-            if len(buffer) >= size_bytes and _is_unused(buffer):
+            if size_bytes <= len(buffer) <= max(UNIT_BYTES, LARGER_MAX * size_bytes) and _is_unused(buffer):
                 return buffer
         return bytearray(max(1, -(-size_bytes // UNIT_BYTES)) * UNIT_BYTES)
 

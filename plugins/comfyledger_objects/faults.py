@@ -20,7 +20,10 @@ _MESSAGE: Final = re.compile(r"<Message>([^<]*)", re.DOTALL)
 _BROKE: Final = re.compile(r"\bkind: ([A-Z][a-z]+)")
 _ADDRESS: Final = re.compile(r"\bhttps?://\S+")
 _BARE_REDIRECT: Final = "without LOCATION"
-_CREDENTIALS: Final = re.compile(r"169\.254\.|metadata\.google|oauth2|login\.microsoftonline|//sts\.|[Cc]redential")
+_CREDENTIALS: Final = re.compile("oauth2|[Cc]redential")
+_CREDENTIAL_ADDRESS: Final = re.compile(
+    r"https?://(169\.254\.|metadata\.google|oauth2\.|www\.googleapis\.com/oauth2|login\.microsoftonline|sts\.)"
+)
 _CREDENTIAL_SERVICE: Final = re.compile(r" https?://(169\.254\.|metadata\.google|oauth2\.|login\.microsoft|sts\.)")
 _ODD: Final = re.compile(r"contained non UTF-8 characters|Invalid (last modified|content length)")
 """Metadata of an object that another program wrote."""
@@ -173,7 +176,9 @@ def _is_old(said: Said) -> bool:
 
 
 def _is_about_credentials(text: str) -> bool:
-    return bool(_CREDENTIALS.search(text.partition("\n\nDebug source:")[0]))
+    """The address of an object has names of users and characters, which may be any words."""
+    said = text.partition("\n\nDebug source:")[0]
+    return bool(_CREDENTIAL_ADDRESS.search(said) or _CREDENTIALS.search(_ADDRESS.sub("", said)))
 
 
 def _invalid_key(text: str) -> LaneFault:

@@ -33,11 +33,11 @@ class Lending:
         number = next(self._numbers)
 
         def returned(_: object) -> None:
-            self._lent.pop(number, None)
             if back is not None:
                 back()
-            if not self._lent:
+            if len(self._lent) <= 1:  # this one alone; it counts as lent until all is done
                 self.at_rest()
+            self._lent.pop(number, None)
 
         self._lent[number] = weakref.ref(thing, returned)
         return thing

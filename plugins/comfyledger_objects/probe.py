@@ -9,11 +9,12 @@ all bytes.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ CAVEAT: Final = (
     "another program stores at that moment is overwritten."
 )
 """What a person accepts with `unsafe_overwrite_check`."""
+CLEAN_S: Final = 60.0
+"""How long the cleaning after a try may take, which is not needed for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,19 @@ async def tried(bucket: Bucket, calls: Calls, prefix: str, now_s: float) -> Verd
         sums = keeps and bucket.may_send_sums and await bucket.try_sums(summed, unlike)
         return Verdict(keeps, in_parts, now_s, in_copies, sums)
     finally:
-        for key in keys:
-            with suppress(Exception):
-                await bucket.delete(key)
-        await _sweep(bucket, calls, folder, now_s - LEFT_S)
-        if bucket.copies:
-            await _sweep(bucket, calls, joined(prefix, ASIDE_FOLDER), now_s - ASIDE_LEFT_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLEAN_S):
+                await _clean(bucket, calls, prefix, keys, now_s)
+
+
+async def _clean(bucket: Bucket, calls: Calls, prefix: str, keys: Iterable[str], now_s: float) -> None:
+    """Delete what this try wrote, and what earlier ones have left."""
+    for key in keys:
+        with suppress(Exception):
+            await bucket.delete(key)
+    await _sweep(bucket, calls, joined(prefix, PROBE_FOLDER), now_s - LEFT_S)
+    if bucket.copies:
+        await _sweep(bucket, calls, joined(prefix, ASIDE_FOLDER), now_s - ASIDE_LEFT_S)
 
 
 async def _sweep(bucket: Bucket, calls: Calls, folder: str, before_s: float) -> None:
@@ -102,15 +112,18 @@ async def _sweep(bucket: Bucket, calls: Calls, folder: str, before_s: float) -> 
 
 async def _keeps(write: Callable[[], Awaitable[None]], is_refusal: Callable[[Exception], bool], calls: Calls) -> bool:
     """Whether the first writing works and the second one is answered with: it is there already."""
-    try:
-        await write()
-        await write()
-    except Exception as error:
-        if type(error).__name__ in TAKEN:
-            return True
-        if is_refusal(error):
-            return False
-        raise calls.trouble(error) from error
+    for is_second in (False, True):
+        try:
+            await write()
+        except Exception as error:
+            is_taken = (
+                type(error).__name__ in TAKEN
+            )  # At first nothing can be there: then it is a conflict that passes.
+            if is_taken and is_second:
+                return True
+            if not is_taken and is_refusal(error):
+                return False
+            raise calls.trouble(error) from error
     return False
 
 

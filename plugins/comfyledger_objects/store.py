@@ -129,8 +129,7 @@ class ObjectStore:
         if not known.keeps:
             raise StoreTrouble(LaneFault("configuration", probe.refusal(self._name)))
         self._verdict, self._uploads.way = known, known.way
-        if known.compares_sums:
-            self._bucket.send_sums()
+        self._bucket.send_sums(is_on=known.compares_sums)
 
     async def _ask(self, *, is_enough: bool = False) -> None:
         """One list of one object. Raises StoreTrouble; if enough is known, only for what waiting does not mend."""

@@ -57,32 +57,34 @@ class Uploads:
         return self._turns.setdefault(key, asyncio.Lock())
 
     async def put(self, deposit: Deposit, key: str, url: str) -> Outcome:
-        async with self.turn(key), self._alone(deposit), self._places:
-            try:
-                return await self._put(deposit, key, url)
-            except Altered as error:
-                return ImageFault("altered", str(error))
-            except Unreadable as error:
-                return LaneFault("unknown", f"The file in the spool cannot be read: {error}")
-            except StoreTrouble as trouble:
-                return trouble.fault
+        async with self.turn(key):
+            way = self.way  # which may change while the file waits
+            async with self._alone(deposit, way), self._places:
+                try:
+                    return await self._put(deposit, key, url, way)
+                except Altered as error:
+                    return ImageFault("altered", str(error))
+                except Unreadable as error:
+                    return LaneFault("unknown", f"The file in the spool cannot be read: {error}")
+                except StoreTrouble as trouble:
+                    return trouble.fault
 
-    def _alone(self, deposit: Deposit) -> AbstractAsyncContextManager[None]:
+    def _alone(self, deposit: Deposit, way: Way) -> AbstractAsyncContextManager[None]:
         """What a file waits for that is in memory whole. It takes no place from small files meanwhile."""
-        is_alone = deposit.size_bytes > WHOLE_BYTES_MAX and self.way == "whole"
+        is_alone = deposit.size_bytes > WHOLE_BYTES_MAX and way == "whole"
         return self._large if is_alone else nullcontext()
 
-    async def _put(self, deposit: Deposit, key: str, url: str) -> Outcome:
+    async def _put(self, deposit: Deposit, key: str, url: str, way: Way) -> Outcome:
         attributes = attributes_of(deposit, self._options)
         if self._options.asks_first and (there := await self._there(deposit, key, url)) is not None:
             return there
-        if deposit.size_bytes <= WHOLE_BYTES_MAX or self.way == "whole":
+        if deposit.size_bytes <= WHOLE_BYTES_MAX or way == "whole":
             if deposit.size_bytes > ONE_REQUEST_BYTES_MAX:
                 return ImageFault("refused", _too_large(deposit))
             content = await asyncio.to_thread(whole, deposit, self._bucket.buffers)
             return await self._sent(deposit, key, url, lambda: self._bucket.create(key, content, attributes))
         source = Source(deposit.size_bytes, partial(pieces, deposit))
-        if self.way == "parts":
+        if way == "parts":
             return await self._sent(deposit, key, url, lambda: self._bucket.create_in_parts(key, source, attributes))
         aside = aside_key(self._options.prefix, key, attributes)
         return await self._sent(deposit, key, url, lambda: self._bucket.create_by_copy(key, aside, source, attributes))

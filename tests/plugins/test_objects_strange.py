@@ -14,14 +14,18 @@ from typing import Any, cast
 
 import pytest
 
-from comfyledger.plugin_api import Deposit, Series, Stored
+from comfyledger.plugin_api import Deposit, Series, Stored, StoreTrouble
 from comfyledger.testing.place import deposit
 from comfyledger_objects import bucket, uploads
+from comfyledger_objects.blocks import Taken
 from comfyledger_objects.buffers import KEPT_BYTES_MAX, UNIT_BYTES, Buffers
+from comfyledger_objects.calls import Calls
+from comfyledger_objects.faults import is_clear_refusal, lane_fault_of
 from comfyledger_objects.keys import key_of, name_of, number_in
 from comfyledger_objects.lending import Lending
 from comfyledger_objects.metadata import Found
 from comfyledger_objects.options import Kind, options_from
+from comfyledger_objects.probe import _keeps
 from comfyledger_objects.uploads import Uploads, whole
 from support.waiting import until
 
@@ -75,6 +79,19 @@ def test_memory_is_given_again_only_when_nobody_has_it() -> None:
     assert bytes(again) == OURS
     new[:] = last[:] = OURS
     assert bytes(part) == OTHERS[1:3]
+
+
+def test_a_small_file_does_not_hold_the_memory_of_a_large_one() -> None:
+    buffers = Buffers(Lending())
+    busy, large = buffers.of(1), buffers.of(64 * UNIT_BYTES)
+    del large
+    tracemalloc.start()
+    try:
+        small = buffers.of(UNIT_BYTES + 1)
+        assert tracemalloc.get_traced_memory()[0] < 3 * UNIT_BYTES
+    finally:
+        tracemalloc.stop()
+    assert len(small) + len(busy) == UNIT_BYTES + 2
 
 
 def test_memory_that_is_too_small_is_not_given() -> None:
@@ -191,3 +208,29 @@ async def test_metadata_that_nothing_contradicts_are_believed_without_reading() 
         content = Content(OTHERS)
         assert await is_ours(content, etag, sha256, md5)
         assert content.reads == 0
+
+
+@pytest.mark.parametrize(("answers", "verdict"), [([None, "taken"], True), ([None, None], False), (["taken"], None)])
+async def test_only_the_second_writing_of_a_name_can_show_that_the_server_keeps_the_first(
+    answers: list[str | None], verdict: bool | None
+) -> None:
+    """A conflict at the first one is another one, which passes."""
+
+    async def write() -> None:
+        if answers.pop(0) is not None:
+            raise Taken
+
+    calls = Calls(options_from("x", "s3", {"bucket": "images"}, {}), cast(Any, None))
+    if verdict is None:
+        with pytest.raises(StoreTrouble):
+            await _keeps(write, is_clear_refusal, calls)
+    else:
+        assert await _keeps(write, is_clear_refusal, calls) is verdict
+
+
+@pytest.mark.parametrize("word", ["credential-thief", "oauth2-girl", "sts.girl"])
+def test_a_name_of_a_character_says_nothing_about_credentials(word: str) -> None:
+    text = f"Generic S3 error: Error performing PUT http://s3.example/pics/Areg/characters/{word}/images/a.png in 1s"
+    assert lane_fault_of(OSError(f"{text} - HTTP error: error sending request")).code != "configuration"
+    said = f"{text} - Generic error: Missing Credential"
+    assert lane_fault_of(OSError(said)).code == "configuration"

@@ -68,6 +68,18 @@ async def test_a_server_that_compares_checksums_gets_one_in_place_of_signed_byte
     await store.close()
 
 
+async def test_bytes_are_signed_again_once_the_server_was_seen_to_compare_none(
+    proxy: FailingProxy, tmp_path: Path
+) -> None:
+    store = await ready(proxy, tmp_path)
+    store._bucket.send_sums(is_on=False)
+    seen = watch(proxy)
+    assert isinstance(await store.put(deposit(tmp_path, picture(1))), Stored)
+    assert seen[0]["x-amz-content-sha256"] != "UNSIGNED-PAYLOAD"
+    assert SUM_HEADER not in seen[0]
+    await store.close()
+
+
 async def test_bytes_that_change_on_the_way_are_not_stored(
     proxy: FailingProxy, sim: SimObjects, tmp_path: Path
 ) -> None:

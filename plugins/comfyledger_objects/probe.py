@@ -116,13 +116,12 @@ async def _keeps(write: Callable[[], Awaitable[None]], is_refusal: Callable[[Exc
         try:
             await write()
         except Exception as error:
-            is_taken = (
-                type(error).__name__ in TAKEN
-            )  # At first nothing can be there: then it is a conflict that passes.
+            is_taken = type(error).__name__ in TAKEN
             if is_taken and is_second:
                 return True
             if not is_taken and is_refusal(error):
                 return False
+            # Also "taken" at the first writing: the name is new, so this is another conflict, which passes.
             raise calls.trouble(error) from error
     return False
 

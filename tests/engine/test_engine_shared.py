@@ -85,9 +85,7 @@ async def test_what_others_commit_wakes_subscribers_and_is_in_memory_in_order(tw
     b.engine.catch_up()
     await news
     await b.submit(submission("r2"))
-    lines = b.engine.view.lines_after(0, 1_000)
-    assert lines is not None
-    assert [line.position for line in lines] == list(range(1, b.engine.view.position + 1))
+    check_lines(b)
 
 
 async def test_what_another_box_forgot_leaves_the_files_of_this_one_without_a_group_of_its_own(two: list[Rig]) -> None:
@@ -196,6 +194,13 @@ async def test_nothing_that_a_box_says_counts_before_it_has_joined_nor_after_it_
     assert "store/folder" in b.engine.view.open_work().troubles or await caught_up(b, "store/folder")
 
 
+def check_lines(rig: Rig) -> None:
+    """The lines in memory have no gap."""
+    lines = rig.engine.view.lines_after(0, 1_000)
+    assert lines is not None
+    assert [line.position for line in lines] == list(range(1, rig.engine.view.position + 1))
+
+
 async def caught_up(rig: Rig, lane: str) -> bool:
     rig.engine.catch_up()
     await until(lambda: rig.engine.view.in_trouble(lane))
@@ -234,9 +239,7 @@ async def test_a_box_that_lacks_more_than_a_page_hears_all_of_it_with_its_next_g
     b.now_ms += 10_000
     await last
     assert asked > 3
-    lines = b.engine.view.lines_after(0, 1_000)
-    assert lines is not None
-    assert [line.position for line in lines] == list(range(1, b.engine.view.position + 1))
+    check_lines(b)
     assert all(b.engine.view.batch(f"batch-app-r{number}") is not None for number in range(9))
 
 

@@ -161,6 +161,9 @@ async def test_a_box_that_had_nothing_to_do_when_it_slept_joins_again(boxes: Box
     await boxes.until_left("north", seen_by="south")
     os.kill(north.daemon.pid, signal.SIGCONT)
     await until(lambda: boxes["south"].knows("north") >= (True, 2), "north has joined again")
+    answer = await boxes.submit("r1", ["north"], quantity=2)
+    log = await check_boxes(boxes, *await boxes.settled("north", answer["batch_id"]))
+    assert [event["data"]["box"] for event in of_kind(log, "box_left")] == ["north"]
 
 
 async def test_a_promoted_sync_standby_loses_nothing(

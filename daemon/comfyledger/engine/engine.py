@@ -33,7 +33,7 @@ from comfyledger.engine.patience import Patience
 from comfyledger.engine.state import LEDGER_FULL, State
 from comfyledger.engine.view import EngineView
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
-from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
+from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group, fenced
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.observers import Committed, Observer, notify_observers
@@ -48,7 +48,6 @@ STORAGE_RETRY_S: Final = 1.0
 LOCK_RETRY_S: Final = 0.1
 """Between two tries of a group, each of which waits by itself."""
 SCRUB_RETRY_S: Final = 0.5
-FENCED_RETRY_S: Final = 1.0
 CATCH_UP_S: Final = 2.0
 """For how long somebody waits who asks for what this box does not know yet."""
 
@@ -293,7 +292,7 @@ class Engine:
         try:
             taken: Taken = await self._to_its_end(self._ledger.catch_up)
         except BaseException:
-            self._behind = True
+            self._behind = True  # nothing was taken in
             raise
         self._behind = self._behind or taken.more
         self._take_in(taken.rows, taken.lines)
@@ -358,11 +357,11 @@ class Engine:
         return reports
 
     def _fall_out(self) -> None:
-        """This box was declared left. It does nothing until it has joined again, and no command waits for that: the one
-        that waits may be that of whoever is to join.
+        """This box was declared left, and does nothing until it has joined again. Commands that wait are refused,
+        because the task that is to join may wait for one of them.
         """
         self._state.is_member = False
-        self._inbox.refuse_commands(Refused("fenced", retry_after_s=FENCED_RETRY_S))
+        self._inbox.refuse_commands(fenced())
 
     def _answer(self, waiting: Waiting, outcome: Outcome, now: int) -> None:
         if isinstance(waiting.message, LaneStuck):

@@ -119,7 +119,12 @@ def _fence(ledger: Ledger, terms: Terms) -> Refused | None:
         return None
     row = ledger.load_one(BoxKey(policy.box))
     is_fenced = policy.is_fenced(row if isinstance(row, BoxRow) else None)
-    return Refused("fenced", retry_after_s=1.0) if is_fenced else None
+    return fenced() if is_fenced else None
+
+
+def fenced() -> Refused:
+    """The refusal of a box that was declared left, until it has joined again."""
+    return Refused("fenced", retry_after_s=1.0)
 
 
 def _kept_out(message: Message, fence: Refused | None) -> Outcome | None:

@@ -106,6 +106,10 @@ class Taken(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...] = ()
     more: bool = False
 
+    def followed_by(self, later: Taken) -> Taken:
+        """Both, in their order."""
+        return Taken(self.lines + later.lines, self.rows + later.rows, more=later.more)
+
 
 class Ledger(Protocol):
     """A ledger that is open for its one writer. All methods are called in the writer's thread.

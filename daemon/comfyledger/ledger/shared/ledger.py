@@ -47,7 +47,7 @@ class SharedLedger(ports.Ledger):
         self.ledger_id, self.epoch, self.secret = replica.ledger_id, replica.epoch, replica.secret
         self.taken = Taken()
         self._untold = Taken()
-        """What this box has taken in of others, and nobody was told yet: by a group before its turn."""
+        """What the replica has taken in and the engine was not told yet."""
         self.is_current = False
         self._entry = _Collected()
 
@@ -93,8 +93,8 @@ class SharedLedger(ports.Ledger):
                     pass
             else:
                 before = self._told()
-                lines[:0] = before.lines
-                self.taken = Taken(before.lines + self.taken.lines, before.rows + self.taken.rows)
+                lines[:0] = before.lines  # as if this turn had taken them in
+                self.taken = before.followed_by(self.taken)
                 return
 
     @contextmanager
@@ -126,8 +126,8 @@ class SharedLedger(ports.Ledger):
 
     def _take_page(self) -> Taken:
         """What was taken in and not told yet, with the next page."""
-        taken, before = self._page(), self._untold
-        self._untold = Taken(before.lines + taken.lines, before.rows + taken.rows, more=taken.more)
+        taken = self._page()
+        self._untold = self._untold.followed_by(taken)
         return self._untold
 
     def _page(self) -> Taken:

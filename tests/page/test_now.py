@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,8 +228,6 @@ async def test_who_may_not_steer_has_no_button_that_does(house: House, page: Pag
 
 # ---- many images
 
-INTERACTION_MS_MAX = 100
-TASK_MS_MAX = 50
 ROUNDS_MAX = 30
 """A busy machine would take minutes until all images are made."""
 
@@ -237,23 +236,28 @@ async def test_interactions_stay_quick_while_a_thousand_images_are_released(
     house: House, browser: Browser, page: Page
 ) -> None:
     await house.begin(seconds_per_image=0.005)
+    await shown(page, house)
     async with house.app() as app:
-        await app.ask("pause", scope="everything")
-        for number in range(BATCHES):
-            asked = await app.submit(f"r{number}", quantity=IMAGES_EACH, character=f"Opal {number}")
-        await app.ask("pause", scope=f"batch:{asked['batch_id']}")  # so that its card stays
-        await shown(page, house)
-        await expect(page.get_by_role("heading", name=f"In work: {BATCHES} batches")).to_be_visible()
-        await page.get_by_role("button", name="Resume everything", exact=True).click()
-        first = card(page, f"Opal {BATCHES - 1} for Areg")
-        async with pages.traced(browser, page) as traced:
+
+        async def is_done(but: int) -> bool:
+            return len((await app.ask("list_batches", open_only=True, limit=but + 1))["batches"]) <= but
+
+        async def release_a_thousand(attempt: int) -> None:
+            await until(partial(is_done, attempt), "only the paused batches of earlier attempts are open")
+            await app.ask("pause", scope="everything")
+            for number in range(BATCHES):
+                asked = await app.submit(f"r{attempt}-{number}", quantity=IMAGES_EACH, character=f"Opal {number}")
+            await app.ask("pause", scope=f"batch:{asked['batch_id']}")  # so that its card stays
+            await expect(page.get_by_role("heading", name=f"In work: {BATCHES + attempt} batches")).to_be_visible()
+            await page.get_by_role("button", name="Resume everything", exact=True).click()
+            first = card(page, f"Opal {BATCHES - 1} for Areg").first
             for _ in range(ROUNDS_MAX):
-                if len((await app.ask("list_batches", open_only=True, limit=2))["batches"]) < 2:
+                if await is_done(attempt + 1):
                     break
                 await interact(page, first)
+
+        traced = await pages.quick(browser, page, release_a_thousand)
     assert len(traced.interactions_ms) > 20
-    assert max(traced.interactions_ms) < INTERACTION_MS_MAX
-    assert max(traced.tasks_ms) < TASK_MS_MAX
 
 
 async def interact(page: Page, batch: Locator) -> None:

@@ -218,7 +218,9 @@ class BoxHouses:
         return [House.drawn(path) for path in files]
 
     def log(self) -> tuple[list[Row], End]:
+        """The log and its end, as they were at one moment."""
         with psycopg.connect(self.address) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             lines = connection.execute(
                 "SELECT position, stream, kind, schema, at, data, hash FROM events ORDER BY position"
             ).fetchall()
@@ -226,15 +228,15 @@ class BoxHouses:
         return [Row(*line) for line in lines], End(*head)
 
     async def history(self) -> History:
-        """Once every box that runs has taken in the whole log."""
+        """Once every box that runs has taken in the whole log. Boxes may go on: what is seen are those same ends."""
 
-        def all_are_there() -> bool:
-            end = self.log()[1]
-            return all(one.end_of_log() == end for one in self.all) and end == self.log()[1]
+        def seen() -> History | None:
+            log, head = self.log()
+            ends = {one.name: one.end_of_log() for one in self.all}
+            return History(self.told, log, head, ends) if all(end == head for end in ends.values()) else None
 
-        await until(all_are_there, "all replicas have the whole log")
-        log, head = self.log()
-        return History(self.told, log, head, {one.name: one.end_of_log() for one in self.all})
+        found: History = await until(seen, "all replicas have the whole log")
+        return found
 
 
 async def check_boxes(boxes: BoxHouses, *batches: Frame) -> list[Frame]:

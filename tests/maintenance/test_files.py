@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -122,6 +124,23 @@ def test_a_file_that_was_cut_off_is_told_with_its_size(place: Place) -> None:
     assert "it has 0 bytes" in tally.kinds[0].examples[0].sentence
 
 
+def test_a_file_that_cannot_be_read_is_found_and_the_others_are_checked(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.spool / R2 / "2.png").unlink()
+    real = hashlib.file_digest
+
+    def broken(file: Any, kind: str) -> Any:
+        if file.name == str(place.spool / R2 / "1.png"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", broken)
+    kinds = place.kinds()
+    assert kinds["spool_changed"] == [str(place.spool / R2 / "1.png")]
+    assert kinds["spool_missing"] == [str(place.spool / R2 / "2.png")]
+
+
 @pytest.mark.parametrize("batch_id", [R1, R2])
 @pytest.mark.parametrize("content", [b"", b"other", None])
 def test_a_changed_file_is_found(place: Place, batch_id: str, content: bytes | None) -> None:
@@ -210,6 +229,8 @@ def test_an_input_that_is_gone_or_changed_is_found(place: Place, lying: Path) ->
     assert place.kinds() == {"input_changed": [str(lying)]}
     lying.unlink()
     assert place.kinds() == {"input_missing": [str(lying)]}
+    lying.mkdir()  # as one that cannot be read
+    assert place.kinds() == {"input_changed": [str(lying)]}
 
 
 def test_an_input_that_is_being_removed_may_be_there_or_not(place: Place, lying: Path) -> None:

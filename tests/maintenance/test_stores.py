@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger
+from comfyledger.core.commands import Forget, OweStore, RenumberImages, RestoreLedger
 from comfyledger.core.reports import UploadIntended, UploadRefused
 from comfyledger.core.values import StoreRef
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -115,6 +115,15 @@ async def test_what_is_not_there_is_missing(place: Place, shelf: Shelf) -> None:
     name = min(shelf.held)
     del shelf.held[name]
     assert await found(place, shelf) == {"store_missing": [f"folder:{name}"]}
+
+
+async def test_a_forgotten_image_may_be_in_its_store_or_not(place: Place, shelf: Shelf) -> None:
+    ledger = Ledger.open(place.path)
+    take_group(ledger, Forget("app", "batch-app-r1"))
+    ledger.close()
+    assert await found(place, shelf) == {}
+    del shelf.held[min(shelf.held)]
+    assert await found(place, shelf) == {}
 
 
 async def test_an_image_under_another_extension_is_missing(place: Place, shelf: Shelf) -> None:

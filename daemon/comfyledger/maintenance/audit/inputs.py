@@ -66,6 +66,8 @@ def _wrong(root: Path, row: InputRow, box: str) -> tuple[str, str] | None:
         return None if digest == row.sha256 else ("input_changed", "its bytes are not those that were added")
     except FileNotFoundError:
         return ("input_missing", "it is missing") if row.box == box else None
+    except OSError as error:
+        return "input_changed", f"it cannot be read ({error.strerror})"
 
 
 def _add_if_still_wrong(connection: sqlite3.Connection, root: Path, sha256: str, tally: Tally, box: str) -> None:

@@ -79,6 +79,8 @@ def _wrong(root: Path, row: ImageRow) -> tuple[str, str] | None:
         return None if digest == row.sha256 else ("spool_changed", "its bytes are not those that were kept")
     except FileNotFoundError:
         return ("spool_missing", "it is missing") if _must_stay(row) else None
+    except OSError as error:
+        return "spool_changed", f"it cannot be read ({error.strerror})"
 
 
 def _must_stay(row: ImageRow) -> bool:

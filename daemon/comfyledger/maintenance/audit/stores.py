@@ -131,8 +131,8 @@ class Comparison:
             if batch is None or batch.batch_id != row.batch_id:
                 batch = projections.load(self._live, (BatchKey(row.batch_id),)).batch(row.batch_id)
             upload = row.upload(self._name)
-            if batch is None or upload is None or upload.state != "stored":
-                continue
+            if batch is None or upload is None or upload.state != "stored" or row.is_forgotten:
+                continue  # a forgotten image may be there or not
             if any(ref.name == self._name and ref.identity != self._store.identity for ref in batch.stores):
                 elsewhere += 1
                 continue

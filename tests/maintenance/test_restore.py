@@ -203,6 +203,26 @@ def test_whatever_page_of_the_old_ledger_is_damaged_there_is_a_restore(home: Hom
     check_tables(home.path)
 
 
+@pytest.mark.parametrize("damaged", [150, 299])
+def test_of_a_log_with_a_damaged_page_the_events_before_and_after_it_are_read(home: Home, damaged: int) -> None:
+    ledger = Ledger.open(home.path)
+    take(ledger, *(submission(f"m{number}", quantity=1) for number in range(300)))
+    ledger.close()
+    backup(home.path, home.file, 0.0, silent, force=True)
+    ledger = Ledger.open(home.path)
+    for number in range(300):
+        take(ledger, Forget("app", f"batch-app-m{number}"))
+    ledger.close()
+    sql = f"SELECT data FROM events WHERE kind = 'image_forgotten' AND data LIKE '%batch-app-m{damaged}\"%'"
+    ((data,),) = rows(home.path, sql)
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    overwrite(home.path, home.path.read_bytes().index(raw) // 4096 * 4096, 4096)
+    restored = home.restore()
+    assert 250 < restored.forgotten < 300
+    assert restored.lost is None
+    assert restored.problems != ()
+
+
 def test_an_epoch_that_is_not_the_last_restores_is_found(home: Home) -> None:
     home.restore()
     assert "file_damaged" not in home.kinds()
@@ -468,6 +488,16 @@ def test_images_that_a_broken_log_makes_up_are_not_forgotten(home: Home) -> None
     home.tamper("UPDATE events SET data = replace(data, '[1]', '[77]') WHERE kind = 'image_forgotten'")
     restored = home.restore()
     assert [line.kind for line in check_tables(home.path)[restored.position_before :]].count("image_forgotten") == 0
+
+
+def test_of_a_batch_that_got_images_after_the_backup_those_that_it_had_are_forgotten(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    take(ledger, Forget("app", "batch-app-r1", (1,)))
+    ledger.close()
+    home.tamper("UPDATE events SET data = replace(data, '[1]', '[1,77]') WHERE kind = 'image_forgotten'")
+    restored = home.restore()
+    assert restored.forgotten == 1
+    assert [line.kind for line in check_tables(home.path)[restored.position_before :]].count("image_forgotten") == 1
 
 
 # ---- the old one

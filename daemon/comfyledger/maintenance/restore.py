@@ -187,7 +187,7 @@ class _Found(msgspec.Struct, frozen=True):
             strangers=self.strangers,
             forgotten=len(self.forgets),
             aside=str(aside or ""),
-            lost=self.salvaged.lost,
+            lost=self.salvaged.lost if self.salvaged.whole else None,
             problems=self.salvaged.problems,
             acknowledged=self.acknowledged,
         )
@@ -227,13 +227,13 @@ async def _found(wanted: Wanted, scratch: Path, end: mark.Lost | None, progress:
 
 
 def _forgets(connection: sqlite3.Connection, salvaged: Salvaged, by: str) -> tuple[Forget | ForgetInput, ...]:
-    """The forgotten images of batches that the backup knows, and the forgotten inputs that it has."""
-    sql = "SELECT 1 FROM batches WHERE batch_id = ?"
-    images = (
-        Forget(by, one.batch_id, one.images, one.stores)
-        for one in salvaged.forgotten
-        if connection.execute(sql, (one.batch_id,)).fetchone() is not None
-    )
+    """The forgotten images and inputs that the backup has. An event may also name images that came later."""
+    sql = "SELECT image FROM images WHERE batch_id = ?"
+    images = list[Forget]()
+    for one in salvaged.forgotten:
+        had = {image for (image,) in connection.execute(sql, (one.batch_id,))}
+        if again := tuple(image for image in one.images if image in had):
+            images.append(Forget(by, one.batch_id, again, one.stores))
     inputs = _inputs_in(connection) if salvaged.lost is not None else frozenset[str]()
     given_up = (one for one in salvaged.inputs_forgotten if one.sha256 in inputs)
     return (*images, *(ForgetInput(by, one.sha256, one.labels) for one in given_up))

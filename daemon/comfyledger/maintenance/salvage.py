@@ -40,6 +40,12 @@ from comfyledger.maintenance.open_read_only import Identity, identity_of, open_r
 from comfyledger.plugin_api import Series
 
 PROBLEMS_MAX: Final = 20
+UNREADABLE: Final = (
+    *(sqlite3.Error, LogUnreadable, LedgerUnusable, msgspec.MsgspecError),
+    *(TypeError, ValueError, LookupError),
+)
+POSITION_MAX: Final = 2**63 - 1
+"""Of SQLite."""
 _BATCH: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _OF_INPUTS: Final = {"input_added": InputAdded, "input_sent": InputSent, "input_forgotten": InputForgotten}
 _OF_BACKENDS: Final = {"backend_added": BackendAdded, "backend_removed": BackendRemoved}
@@ -201,7 +207,15 @@ class _Reading:
         """A part that is read. If it cannot be read, that is a problem and only this part ends."""
         try:
             yield
-        except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError, TypeError, ValueError, LookupError) as error:
+        except (
+            sqlite3.Error,
+            LogUnreadable,
+            LedgerUnusable,
+            msgspec.MsgspecError,
+            TypeError,
+            ValueError,
+            LookupError,
+        ) as error:
             if len(self._problems) < PROBLEMS_MAX:
                 self._problems.append(f"{what}: {error}")
 
@@ -224,20 +238,46 @@ class _Reading:
         continues = self._ledger_id == self._backup.ledger_id and self._has_head(log)
         self._lost = Lost() if continues else None
         before = self._head if continues else Head()
-        upto = connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0
-        for page in chain.pages(log, upto, after=before.position):
-            if isinstance(page, LogUnreadable):
-                self._problems.append(f"the log after position {before.position}: {page}")
-                break
-            for line in page:
-                self._read_line(line, before)
-                before = Head(line.position, line.hash)
-            self._progress("the old ledger", before.position, upto)
-        tally = Tally()
-        chain.fixed_head(log, tally)
-        if tally or before.position != upto:
+        upto = self._last_position(connection)
+        for line in self._lines(log, before.position, upto):
+            self._read_line(line, before)
+            before = Head(line.position, line.hash)
+            if line.position % chain.PAGE == 0:
+                self._progress("the old ledger", line.position, upto)
+        if before.position != upto or not self._ends_well(log):
             self._problems.append("the log: its end is missing")
             self._read_backwards(connection, before.position)
+
+    def _last_position(self, connection: sqlite3.Connection) -> int:
+        """Of the events; above all of them if their end cannot be read."""
+        found = [POSITION_MAX]
+        with self.part("the end of the log"):
+            found = [connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0]
+        return found[0]
+
+    def _lines(self, log: LogReader, after: int, upto: int) -> Iterator[Line]:
+        """The lines up to the first that cannot be read: a page that has one is read again in smaller pieces."""
+        limit = chain.PAGE
+        while after < upto:
+            try:
+                page = log.page(after=after, limit=limit, upto=upto)
+            except LogUnreadable as error:
+                if limit == 1:
+                    self._problems.append(f"the log after position {after}: {error}")
+                    return
+                limit //= 2
+                continue
+            if not page:
+                return
+            yield from page
+            after = max(after + 1, page[-1].position)
+
+    def _ends_well(self, log: LogReader) -> bool:
+        tally, is_read = Tally(), False
+        with self.part("the end of the log"):
+            chain.fixed_head(log, tally)
+            is_read = True
+        return is_read and not tally
 
     def _has_head(self, log: LogReader) -> bool:
         return not self._head.position or log.head_at(self._head.position) == self._head

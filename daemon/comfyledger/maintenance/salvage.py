@@ -40,10 +40,6 @@ from comfyledger.maintenance.open_read_only import Identity, identity_of, open_r
 from comfyledger.plugin_api import Series
 
 PROBLEMS_MAX: Final = 20
-UNREADABLE: Final = (
-    *(sqlite3.Error, LogUnreadable, LedgerUnusable, msgspec.MsgspecError),
-    *(TypeError, ValueError, LookupError),
-)
 POSITION_MAX: Final = 2**63 - 1
 """Of SQLite."""
 _BATCH: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
@@ -207,15 +203,7 @@ class _Reading:
         """A part that is read. If it cannot be read, that is a problem and only this part ends."""
         try:
             yield
-        except (
-            sqlite3.Error,
-            LogUnreadable,
-            LedgerUnusable,
-            msgspec.MsgspecError,
-            TypeError,
-            ValueError,
-            LookupError,
-        ) as error:
+        except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError, TypeError, ValueError, LookupError) as error:
             if len(self._problems) < PROBLEMS_MAX:
                 self._problems.append(f"{what}: {error}")
 
@@ -242,18 +230,20 @@ class _Reading:
         for line in self._lines(log, before.position, upto):
             self._read_line(line, before)
             before = Head(line.position, line.hash)
-            if line.position % chain.PAGE == 0:
+            if line.position % chain.PAGE == 0 and upto != POSITION_MAX:
                 self._progress("the old ledger", line.position, upto)
+        self._progress("the old ledger", before.position, before.position)
         if before.position != upto or not self._ends_well(log):
             self._problems.append("the log: its end is missing")
             self._read_backwards(connection, before.position)
 
     def _last_position(self, connection: sqlite3.Connection) -> int:
         """Of the events; above all of them if their end cannot be read."""
-        found = [POSITION_MAX]
-        with self.part("the end of the log"):
-            found = [connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0]
-        return found[0]
+        try:
+            return connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0
+        except sqlite3.Error as error:
+            self._problems.append(f"the end of the log: {error}")
+            return POSITION_MAX
 
     def _lines(self, log: LogReader, after: int, upto: int) -> Iterator[Line]:
         """The lines up to the first that cannot be read: a page that has one is read again in smaller pieces."""
@@ -273,11 +263,13 @@ class _Reading:
             after = max(after + 1, page[-1].position)
 
     def _ends_well(self, log: LogReader) -> bool:
-        tally, is_read = Tally(), False
-        with self.part("the end of the log"):
+        tally = Tally()
+        try:
             chain.fixed_head(log, tally)
-            is_read = True
-        return is_read and not tally
+        except (sqlite3.Error, LogUnreadable) as error:
+            self._problems.append(f"the end of the log: {error}")
+            return False
+        return not tally
 
     def _has_head(self, log: LogReader) -> bool:
         return not self._head.position or log.head_at(self._head.position) == self._head

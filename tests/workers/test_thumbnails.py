@@ -314,6 +314,19 @@ async def test_the_start_removes_what_a_crash_left(daemon: Daemon) -> None:
     assert daemon.thumbnails.cached_bytes == 4_096
 
 
+async def test_a_ledger_that_another_program_locks_ends_no_sweep_with_an_error(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await daemon.thumbnails.thumbnail(daemon.add(1, png()), "small")
+
+    async def locked(wanted: Any) -> list[ImageRow]:
+        raise Refused("busy")
+
+    monkeypatch.setattr(daemon, "images", locked)
+    await daemon.thumbnails.sweep()
+    assert daemon.kept() == {"1-small.webp"}
+
+
 async def test_without_room_thumbnails_are_sent_and_not_kept(daemon: Daemon) -> None:
     image = daemon.add(1, png())
     daemon.has_room = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ class House:
         self.answer: Callable[[Signed], Fault | None] = lambda _: None
         self.progress: dict[str, WebhookProgress] = {}
         self.refuses = False
+        self.while_reading: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
         self.wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.made: Webhooks | None = None
@@ -74,7 +76,8 @@ class House:
         return list(self.progress.values())
 
     async def log_lines(self, wanted: LogWanted) -> LogLines:
-        lines = self.log[wanted.after :]
+        lines = self.log[wanted.after : wanted.upto]
+        await self.while_reading()
         return LogLines(lines[: wanted.limit], wanted.after + len(lines[: wanted.limit]), len(lines) > wanted.limit)
 
     async def report(self, report: Report) -> None:
@@ -203,6 +206,19 @@ async def test_a_long_log_is_read_in_pages(house: House) -> None:
     house.happens(*(f"s{number}" for number in range(900)))
     await house.starts(SHOP)
     await until(lambda: sorted(house.delivered) == list(range(1, 901)), "all is delivered")
+
+
+async def test_what_is_logged_while_the_log_is_read_is_delivered_too(house: House) -> None:
+    house.progress["shop"] = WebhookProgress("shop", "e", 0)
+    house.happens(*(f"s{number}" for number in range(60)))
+
+    async def more_is_logged() -> None:
+        if house.position == 60:
+            house.happens("late", "later", "last")
+
+    house.while_reading = more_is_logged
+    await house.starts(SHOP)
+    await until(lambda: sorted(house.delivered) == list(range(1, 64)), "all is delivered")
 
 
 # ---- saving

@@ -115,8 +115,18 @@ async def _before(context: Dependencies, message: wire.ReplayWebhook) -> int:
             text = f"The log ends at {context.view.position}."
             raise Refused("unknown_position", text, hint="Give a position of the log.", path="since_position")
         return max(0, message.since_position - 1)
-    found = await context.unlimited.log_lines(LogWanted(since_ms=message.since_ms, limit=1))
-    return found.lines[0].position - 1 if found.lines else context.view.position
+    return await _before_time(context, message.since_ms)
+
+
+async def _before_time(context: Dependencies, since_ms: int | None) -> int:
+    """Of a long log, one call looks through a part only."""
+    after, more = 0, True
+    while more:
+        found = await context.unlimited.log_lines(LogWanted(after=after, since_ms=since_ms, limit=1))
+        if found.lines:
+            return found.lines[0].position - 1
+        after, more = found.position, found.more
+    return context.view.position
 
 
 async def _count(context: Dependencies, deliverer: Deliverer, after: int, upto: int) -> tuple[int, bool]:

@@ -114,7 +114,7 @@ class Thumbnails:
 
     async def sweep(self) -> None:
         """Delete what a crash or a restore left: thumbnails of images that are forgotten or unknown to the ledger."""
-        with suppress(OSError):
+        with suppress(OSError, Refused):  # the next start looks again
             for batch_id in await asyncio.to_thread(self._cache.batches):
                 async with self._disk:
                     rows = await self._reader.images(ImageFilter(batch_id=batch_id, limit=IMAGES_MAX))

@@ -177,10 +177,11 @@ class Deliverer:
         page = self._view.lines_after(after, PAGE_LINES)
         if page is not None:
             return page, page[-1].position if page else after
+        head = self._view.position  # as it is now: what is logged while this is read is for the next page
         found = await self._reader.log_lines(
-            LogWanted(after=after, upto=self._view.position, kinds=self.target.kinds, limit=PAGE_LINES)
+            LogWanted(after=after, upto=head, kinds=self.target.kinds, limit=PAGE_LINES)
         )
-        return found.lines, found.position if found.more else self._view.position
+        return found.lines, found.position if found.more else head
 
     async def _wait(self, news: asyncio.Future[None], asked_ms: int) -> None:
         """Until an event has come since `news` was asked for, a delivery ends, or something is due that was not yet due

@@ -187,7 +187,7 @@ class _Found(msgspec.Struct, frozen=True):
             strangers=self.strangers,
             forgotten=len(self.forgets),
             aside=str(aside or ""),
-            lost=self.salvaged.lost if self.salvaged.whole else None,
+            lost=self.salvaged.lost if self.salvaged.is_counted else None,
             problems=self.salvaged.problems,
             acknowledged=self.acknowledged,
         )

@@ -88,16 +88,18 @@ class InputLabels(msgspec.Struct, frozen=True):
 class Salvaged(msgspec.Struct, frozen=True):
     """What was read. `whole`: the ledger continues the backup, and all of it could be read and verified.
 
-    `lost` is None if the ledger does not continue the backup: then it is not known. `forgotten` are the images that
-    were forgotten on purpose, as far as the log could be read: a backup must not restore them. So with
-    `inputs_forgotten`. `inputs_sent`: where copies of inputs may be. `backends`: what became last of each backend that
-    clients added or removed. `webhooks`: what became of them, in its order.
+    `lost` is None if the ledger does not continue the backup: then it is not known. Without `is_counted` more may be
+    lost, which could not be read. `forgotten` are the images that were forgotten on purpose, as far as the log could be
+    read: a backup must not restore them. So with `inputs_forgotten`. `inputs_sent`: where copies of inputs may be.
+    `backends`: what became last of each backend that clients added or removed. `webhooks`: what became of them, in its
+    order.
     """
 
     ledger_id: str = ""
     traces: dict[str, Trace] = {}
     whole: bool = False
     lost: Lost | None = None
+    is_counted: bool = False
     forgotten: tuple[Forgotten, ...] = ()
     problems: tuple[str, ...] = ()
     inputs_forgotten: tuple[InputLabels, ...] = ()
@@ -177,6 +179,7 @@ class _Reading:
         self._traces: dict[str, Trace] = {}
         self._problems: list[str] = []
         self._lost: Lost | None = None
+        self._is_counted = False
         self._forgotten: list[Forgotten] = []
         self._given_up: dict[str, set[str]] = {}
         self._sent: dict[tuple[str, str], InputSent] = {}
@@ -190,6 +193,7 @@ class _Reading:
             self._traces,
             whole,
             self._lost,
+            self._is_counted,
             tuple(self._forgotten),
             tuple(self._problems),
             tuple(InputLabels(sha256, tuple(sorted(labels))) for sha256, labels in self._given_up.items() if labels),
@@ -233,7 +237,8 @@ class _Reading:
             if line.position % chain.PAGE == 0 and upto != POSITION_MAX:
                 self._progress("the old ledger", line.position, upto)
         self._progress("the old ledger", before.position, before.position)
-        if before.position != upto or not self._ends_well(log):
+        self._is_counted = before.position == upto and self._ends_well(log)
+        if not self._is_counted:
             self._problems.append("the log: its end is missing")
             self._read_backwards(connection, before.position)
 

@@ -22,7 +22,7 @@ POINTS: Final[dict[str, str]] = {
     "group.committed": "A group is committed; no answer has left.",
     # the shared log of a fleet
     "log.decided": "A group is decided and written to the replica, and to the shared log nothing.",
-    "log.sent": "A group is sent to the shared log, without its COMMIT.",
+    "log.sending": "A group and its COMMIT are about to be sent to the shared log.",
     "log.committed": "The shared log has a group; the replica has not.",
     "keys.made": "The next wrapping key is in the database, and in no file.",
     "keys.learned": "The next wrapping key is in the file of this box, and wraps only new texts.",

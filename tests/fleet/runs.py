@@ -227,7 +227,7 @@ def _of_both(address: str, second: Cluster) -> str:
     return f"{server},127.0.0.1:{second.port}/{database}?target_session_attrs=read-write"
 
 
-POINTS: Final = ("log.decided", "log.sent", "log.committed", "group.written", "group.committed")
+POINTS: Final = ("log.decided", "log.sending", "log.committed", "group.written", "group.committed")
 
 
 def box_killed(folder: Path, broken: str = "", points: tuple[str, ...] = POINTS) -> History:

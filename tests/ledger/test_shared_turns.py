@@ -79,6 +79,25 @@ def test_a_box_that_sleeps_with_the_lock_is_cut_off_and_the_others_go_on(impatie
             turn.write(Entry())
 
 
+def test_a_box_that_sleeps_while_it_sends_is_cut_off_and_the_others_go_on(
+    impatient: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server counts how long it waits for a whole message, and not for the next one of a pipeline."""
+    asleep = list[str]()
+
+    def fall_asleep(name: str) -> None:
+        if not asleep:
+            asleep.append(name)
+            with box(impatient, tmp_path / "a.db") as ledger:
+                decide_group(ledger, [submission("r2")], TERMS)
+
+    with closing(SharedLog(impatient, Keys.beside(tmp_path / "a.db"))) as shared:
+        monkeypatch.setattr("comfyledger.crash_points.at", fall_asleep)
+        with pytest.raises(LogUnreachable), shared.turn(shared.head().position) as turn:
+            turn.write(Entry())
+    assert asleep == ["log.sending"]
+
+
 def test_a_group_that_takes_longer_than_the_lock_is_lent_gets_through(impatient: str, tmp_path: Path) -> None:
     with closing(SharedLog(impatient, Keys.beside(tmp_path / "a.db"))) as shared:
         after = shared.head()

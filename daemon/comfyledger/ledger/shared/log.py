@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
+from psycopg import ClientCursor
 
 from comfyledger import crash_points
 from comfyledger.core.values import Blob
@@ -98,14 +99,17 @@ class Turn:
     def write(self, entry: Entry) -> None:
         """Append and commit. The lines must follow the head. Raises LogUnreachable: then it is not known whether that
         was committed; reading the log again shows it. Raises LedgerUnusable.
+
+        All of it is one message, as in `_locked` and for the same reason: whenever this box falls asleep, the server
+        waits for a whole message, and counts how long.
         """
         self._connection.within(TURN_S)
-        statements = list(_statements(entry, self.missing.head, self._seal))
-        with meaning(), self._connection.pipeline():
-            for statement, values in statements:
-                self._connection.execute(statement, values)
-            crash_points.at("log.sent")
-            self._connection.execute("COMMIT")
+        with meaning():
+            cursor = ClientCursor(self._connection)
+            statements = _statements(entry, self.missing.head, self._seal)
+            written = [cursor.mogrify(statement, values) for statement, values in statements]
+            crash_points.at("log.sending")
+            self._connection.execute("; ".join([*written, "COMMIT"]).encode(), prepare=False)
         self.is_over = True
         crash_points.at("log.committed")
 
